@@ -1,0 +1,69 @@
+"""Length-prefixed messages over a stream socket: how a parent, the warm engine and the workers talk.
+
+A message is one JSON object, optionally followed by raw bytes; it knows nothing of what the messages mean.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import struct
+from typing import Any
+
+from dcbench.errors import WorkerFailed
+
+MAX_HEADER_BYTES = 64 * 2**20
+MAX_PAYLOAD_BYTES = 64 * 2**20
+_LENGTHS = struct.Struct("!II")
+
+
+def send(sock: socket.socket, message: dict[str, Any], payload: bytes = b"") -> None:
+    """
+    Send one message.
+
+    Raises
+    ------
+    WorkerFailed
+        If the message is larger than ``MAX_HEADER_BYTES`` or the payload than ``MAX_PAYLOAD_BYTES``.
+    """
+    header = json.dumps(message).encode()
+    if len(header) > MAX_HEADER_BYTES or len(payload) > MAX_PAYLOAD_BYTES:
+        raise WorkerFailed(
+            f"a message of {len(header)} + {len(payload)} bytes exceeds the channel's limit of {MAX_PAYLOAD_BYTES}"
+        )
+    sock.sendall(_LENGTHS.pack(len(header), len(payload)) + header + payload)
+
+
+def receive(sock: socket.socket) -> tuple[dict[str, Any], bytes] | None:
+    """
+    Read one message, or return None where the other side has closed the channel.
+
+    Raises
+    ------
+    WorkerFailed
+        If the peer announces a message above the limits, or closes in the middle of one.
+    """
+    lengths = _read(sock, _LENGTHS.size)
+    if lengths is None:
+        return None
+    header_bytes, payload_bytes = _LENGTHS.unpack(lengths)
+    if header_bytes > MAX_HEADER_BYTES or payload_bytes > MAX_PAYLOAD_BYTES:
+        raise WorkerFailed(f"a message of {header_bytes} + {payload_bytes} bytes exceeds the channel's limit")
+    header, payload = _read(sock, header_bytes), _read(sock, payload_bytes)
+    if header is None or payload is None:
+        raise WorkerFailed("the channel closed in the middle of a message")
+    return json.loads(header), payload
+
+
+def _read(sock: socket.socket, count: int) -> bytes | None:
+    parts: list[bytes] = []
+    while count:
+        try:
+            part = sock.recv(min(count, 1 << 20))
+        except ConnectionResetError:
+            return None
+        if not part:
+            return None
+        parts.append(part)
+        count -= len(part)
+    return b"".join(parts)

@@ -1,0 +1,121 @@
+"""A person's own function as a value: its name, source and hash, and how it is found again.
+
+It knows nothing of models or data; it never writes a function to disk.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import inspect
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cloudpickle
+
+from dcbench.errors import SpecError
+
+MAX_FUNCTION_BYTES = 16 * 2**20
+_FILE_FUNCTION = re.compile(r"^(?P<path>.+\.py):(?P<name>[A-Za-z_]\w*)$")
+
+
+def is_file_function(name: str) -> bool:
+    """Say whether `name` has the form ``file.py:function``."""
+    return bool(_FILE_FUNCTION.match(name))
+
+
+def load_file_function(name: str) -> Callable[..., Any]:
+    """
+    Import the function that ``file.py:function`` names.
+
+    Raises
+    ------
+    SpecError
+        If the file is missing, cannot be imported or has no such function.
+    """
+    match = _FILE_FUNCTION.match(name)
+    if match is None:
+        raise SpecError(f"{name!r} does not name a function; write it as 'file.py:function'")
+    path = Path(match["path"]).expanduser().resolve()
+    if not path.is_file():
+        raise SpecError(f"{name!r} names the file {path}, which does not exist; give the path of an existing file")
+    module_name = f"dcbench_user_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"
+    found = importlib.util.spec_from_file_location(module_name, path)
+    assert found is not None and found.loader is not None  # a .py path always has a loader
+    module = importlib.util.module_from_spec(found)
+    sys.modules[module_name] = module
+    try:
+        found.loader.exec_module(module)
+    except Exception as error:
+        raise SpecError(f"{path} cannot be imported: {type(error).__name__}: {error}; correct the file") from error
+    function = getattr(module, match["name"], None)
+    if not callable(function):
+        offered = [n for n, f in vars(module).items() if inspect.isfunction(f) and f.__module__ == module_name]
+        raise SpecError(f"{path} has no function {match['name']!r}; it has {', '.join(offered) or 'none'}")
+    return function
+
+
+def describe(function: Callable[..., Any] | str) -> dict[str, Any]:
+    """
+    Describe a function for a record.
+
+    Parameters
+    ----------
+    function : callable or str
+        A function, or ``file.py:function``.
+
+    Returns
+    -------
+    dict
+        ``function`` (its name), ``sha256`` of its source (of the whole file for ``file.py:function``), ``source``
+        (None where Python does not have it) and ``globals`` (names of the globals and closure variables it uses).
+    """
+    if isinstance(function, str):
+        match = _FILE_FUNCTION.match(function)
+        path = Path(match["path"]).expanduser() if match else Path(function)
+        if not path.is_file():
+            raise SpecError(f"{function!r} names the file {path}, which does not exist; give an existing file")
+        source = path.read_text()
+        return {"function": function, "sha256": _sha256(source), "source": source, "globals": []}
+    name = getattr(function, "__qualname__", type(function).__name__)
+    try:
+        source = inspect.getsource(function)
+    except (OSError, TypeError):
+        source = None
+    code = getattr(function, "__code__", None)
+    basis = source if source is not None else repr((code.co_code, code.co_consts) if code else name)
+    used = inspect.getclosurevars(function) if inspect.isfunction(function) else None
+    captured = sorted({*used.globals, *used.nonlocals}) if used else []
+    return {"function": name, "sha256": _sha256(basis), "source": source, "globals": captured}
+
+
+def pack(function: Callable[..., Any]) -> bytes:
+    """
+    Serialise a function for the private channel to its worker.
+
+    Raises
+    ------
+    SpecError
+        If it cannot be serialised, or captures more than ``MAX_FUNCTION_BYTES``.
+    """
+    about = describe(function)
+    try:
+        packed = cloudpickle.dumps(function)
+    except Exception as error:
+        raise SpecError(
+            f"the function {about['function']!r} cannot be sent to a worker: {error}; "
+            f"create what it needs inside it (it captures {', '.join(about['globals']) or 'nothing'})"
+        ) from error
+    if len(packed) > MAX_FUNCTION_BYTES:
+        raise SpecError(
+            f"the function {about['function']!r} and what it captures ({', '.join(about['globals'])}) take "
+            f"{len(packed)} bytes, more than {MAX_FUNCTION_BYTES}; load large data inside the function"
+        )
+    return packed
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,269 @@
+"""What came out: a record of one run, its raw samples, and the registry in which each metric is defined once.
+
+It knows nothing of how a run is made or where a record is kept.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from dcbench.errors import StoreError
+
+SCHEMA_VERSION = 1
+STATUSES = ("ok", "failed", "cancelled", "timeout", "interrupted", "diverged", "running")
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One metric: its name, unit, label, which direction is better, and its definition."""
+
+    name: str
+    unit: str
+    label: str
+    better: str
+    definition: str
+
+
+METRICS: dict[str, Metric] = {
+    m.name: m
+    for m in (
+        Metric("throughput", "examples/s", "Throughput", "higher",
+               "examples processed by all ranks / wall time of the slowest rank's timed block"),
+        Metric("step_s", "s", "Median step time", "lower", "median over timed steps of the slowest process's step time"),
+        Metric("block_s", "s", "Timed block", "lower", "wall time of the slowest rank's timed block"),
+        Metric("final_loss", "1", "Final loss", "lower", "mean of the last ten losses over the global batch"),
+        Metric("test_loss", "1", "Test loss", "lower", "loss on the test split after training"),
+        Metric("test_accuracy", "1", "Test accuracy", "higher", "fraction of the test split classified correctly"),
+        Metric("time_to_target_s", "s", "Time to target", "lower",
+               "training time of the slowest rank until the test accuracy reached the target, evaluations left out"),
+        Metric("peak_host_bytes", "B", "Peak host memory", "lower", "sum over processes of the peak resident set"),
+        Metric("peak_device_bytes", "B", "Peak device memory", "lower", "largest peak of allocated memory of a GPU"),
+        Metric("model_flops_per_s", "FLOP/s", "Model FLOP/s", "higher", "training FLOPs per example x throughput"),
+        Metric("first_step_s", "s", "Time to first step", "lower", "from run() to the end of the first training step"),
+        Metric("warmup_steps", "1", "Warm-up steps", "none", "steps run, then undone, before the timed block"),
+    )
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Series:
+    """
+    Samples of one quantity from one rank, in order.
+
+    Parameters
+    ----------
+    rank : int
+        Process (``phase="step_s"``) or device (``phase="loss"``) that the values come from.
+    host : str
+    phase : str
+        ``"step_s"`` or ``"loss"`` of the timed block; ``"warmup_step_s"`` of the warm-up; ``"test_accuracy"``.
+    index : int or list of int
+        Step of the first value, or of each value.
+    values : list of float
+        NaN where there is no number.
+    """
+
+    rank: int
+    host: str
+    phase: str
+    index: int | list[int]
+    values: list[float]
+
+    def indices(self) -> list[int]:
+        """Return the step of each value."""
+        return list(self.index) if isinstance(self.index, list) else list(range(self.index, self.index + len(self.values)))
+
+
+@dataclass
+class Record:
+    """
+    The outcome of one run.
+
+    Attributes
+    ----------
+    status : str
+        One of ``STATUSES``; `reason` says why where it is not ``"ok"``.
+    spec : dict
+        As from ``RunSpec.to_dict``; `spec_hash` is its hash.
+    machine, versions : dict
+        Where it ran and on what software.
+    placement : dict
+        Which process had which cores and GPUs, how it started, whether cores were oversubscribed.
+    model, data, checks : dict
+        Parameters, gradient bytes, FLOPs; source and counts of the data; the proofs of correctness.
+    metrics : dict of float
+        By name; each is defined in ``METRICS``.
+    flags : list of str
+        What a reader must know, such as ``"warm-up reached its cap"``.
+    workers : list of dict
+        One per process: rank, host, pid, exit, ``block_s``, peaks of memory.
+    samples : list of Series
+        Every raw step time and loss.
+    """
+
+    run_id: str
+    spec: dict[str, Any]
+    spec_hash: str
+    status: str = "running"
+    reason: str = ""
+    schema: int = SCHEMA_VERSION
+    kind: str = "training"
+    started_utc: str = ""
+    duration_s: float = float("nan")
+    machine: dict[str, Any] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+    placement: dict[str, Any] = field(default_factory=dict)
+    model: dict[str, Any] = field(default_factory=dict)
+    data: dict[str, Any] = field(default_factory=dict)
+    checks: dict[str, Any] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)
+    flags: list[str] = field(default_factory=list)
+    workers: list[dict[str, Any]] = field(default_factory=list)
+    samples: list[Series] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if self.status not in STATUSES:
+            raise StoreError(f"record {self.run_id!r} has the status {self.status!r} (known: {', '.join(STATUSES)})")
+        unknown = [n for n in self.metrics if n not in METRICS]
+        if unknown:
+            raise StoreError(f"record {self.run_id!r} has the unknown metric {unknown[0]!r}; a newer dcbench wrote it?")
+
+    @property
+    def ok(self) -> bool:
+        """Whether the run finished and passed its checks."""
+        return self.status == "ok"
+
+    @property
+    def step_s(self) -> np.ndarray:
+        """Step times (s) of the timed block, shape (processes, steps); NaN where a rank stopped."""
+        return self._matrix("step_s")
+
+    @property
+    def rank_loss(self) -> np.ndarray:
+        """Losses of the timed block by device, shape (ranks, steps); NaN where a rank stopped."""
+        return self._matrix("loss")
+
+    @property
+    def loss(self) -> np.ndarray:
+        """Mean loss over the global batch, shape (steps,); NaN where a rank is missing."""
+        by_rank = self.rank_loss
+        return by_rank.mean(axis=0) if by_rank.size else np.empty(0)
+
+    def series(self, phase: str) -> list[Series]:
+        """Return the series of one phase, by rank."""
+        return sorted((s for s in self.samples if s.phase == phase), key=lambda s: s.rank)
+
+    def _matrix(self, phase: str) -> np.ndarray:
+        rows = self.series(phase)
+        if not rows:
+            return np.empty((0, 0))
+        count = max((max(s.indices(), default=-1) + 1 for s in rows), default=0)
+        matrix = np.full((max(s.rank for s in rows) + 1, count), np.nan)
+        for row in rows:
+            matrix[row.rank, row.indices()] = row.values
+        return matrix
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON values; numbers that are not finite become None."""
+        return _plain(dataclasses.asdict(self))
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Record:
+        """
+        Build a record from the dictionary of `to_dict`.
+
+        Raises
+        ------
+        StoreError
+            If it is not a record of this schema version.
+        """
+        if not isinstance(values, Mapping) or not isinstance(values.get("run_id"), str):
+            raise StoreError("this is not a dcbench record: it has no run_id")
+        if values.get("schema") != SCHEMA_VERSION:
+            raise StoreError(
+                f"record {values['run_id']!r} has schema version {values.get('schema')!r}; "
+                f"this dcbench reads version {SCHEMA_VERSION}"
+            )
+        known = {f.name for f in dataclasses.fields(cls)}
+        try:
+            fields = {n: v for n, v in values.items() if n in known}
+            fields["samples"] = [_series(s) for s in values.get("samples", [])]
+            fields["metrics"] = {n: _number(v) for n, v in values.get("metrics", {}).items()}
+            fields["duration_s"] = _number(values.get("duration_s"))
+            return cls(**fields)
+        except (TypeError, AttributeError, KeyError, ValueError) as error:
+            raise StoreError(f"record {values['run_id']!r} is damaged: {type(error).__name__}: {error}") from error
+
+
+def training_metrics(
+    series: Iterable[Series], block_s: Mapping[int, float], batch_per_device: int, flops_per_example: float | None
+) -> dict[str, float]:
+    """
+    Compute the metrics that follow from the timed block.
+
+    Parameters
+    ----------
+    series : iterable of Series
+        With phases ``"step_s"`` (by process) and ``"loss"`` (by device).
+    block_s : mapping of int to float
+        Wall time (s) of each process's timed block.
+    batch_per_device : int
+        Examples per device and step.
+    flops_per_example : float or None
+        Training FLOPs of one example.
+
+    Returns
+    -------
+    dict of float
+
+    Notes
+    -----
+    Throughput is examples of all ranks over the wall time of the slowest rank, never rank 0 times the size.
+
+    Examples
+    --------
+    >>> loss = [Series(r, "h", "loss", 0, [1.0] * n) for r, n in ((0, 10), (1, 8))]
+    >>> training_metrics(loss, {0: 2.0, 1: 4.0}, 16, None)["throughput"]
+    72.0
+    """
+    rows = list(series)
+    losses = [s for s in rows if s.phase == "loss"]
+    steps = [s for s in rows if s.phase == "step_s"]
+    slowest = max(block_s.values(), default=float("nan"))
+    found: dict[str, float] = {}
+    if slowest > 0:
+        examples = batch_per_device * sum(len(s.values) for s in losses)
+        found |= {"throughput": examples / slowest, "block_s": slowest}
+        if flops_per_example:
+            found["model_flops_per_s"] = flops_per_example * found["throughput"]
+    if steps:
+        found["step_s"] = float(max(np.median(s.values) for s in steps))
+    if losses and all(s.values for s in losses):
+        found["final_loss"] = float(np.mean([np.mean(s.values[-10:]) for s in losses]))
+    return found
+
+
+def _series(values: Mapping[str, Any]) -> Series:
+    numbers = [_number(v) for v in values["values"]]
+    return Series(int(values["rank"]), str(values["host"]), str(values["phase"]), values["index"], numbers)
+
+
+def _number(value: Any) -> float:
+    return float("nan") if value is None else float(value)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not np.isfinite(value):
+        return None
+    return value

@@ -1,0 +1,95 @@
+"""The names of the models, datasets and backends that can be chosen; it imports none of them until asked.
+
+A module in ``dcbench/models``, ``dcbench/datasets`` or ``dcbench/backends`` whose name has no leading underscore
+is an entry of that name. Folders named in ``DCBENCH_PLUGINS`` (separated like PATH), each with the same three
+sub-folders, add entries of their own.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.util
+import os
+import pkgutil
+from pathlib import Path
+from types import ModuleType
+
+from dcbench.errors import SpecError
+
+KINDS = ("model", "dataset", "backend")
+
+KERAS_APPLICATIONS = (
+    "ConvNeXtBase", "ConvNeXtLarge", "ConvNeXtSmall", "ConvNeXtTiny", "ConvNeXtXLarge", "DenseNet121", "DenseNet169",
+    "DenseNet201", "EfficientNetB0", "EfficientNetB1", "EfficientNetB2", "EfficientNetB3", "EfficientNetB4",
+    "EfficientNetB5", "EfficientNetB6", "EfficientNetB7", "EfficientNetV2B0", "EfficientNetV2B1", "EfficientNetV2B2",
+    "EfficientNetV2B3", "EfficientNetV2L", "EfficientNetV2M", "EfficientNetV2S", "InceptionResNetV2", "InceptionV3",
+    "MobileNet", "MobileNetV2", "MobileNetV3Large", "MobileNetV3Small", "NASNetLarge", "NASNetMobile", "ResNet50",
+    "ResNet101", "ResNet152", "ResNet50V2", "ResNet101V2", "ResNet152V2", "VGG16", "VGG19", "Xception",
+)  # fmt: skip
+
+
+def _folders(kind: str) -> list[Path]:
+    plugins = [Path(p) for p in os.environ.get("DCBENCH_PLUGINS", "").split(os.pathsep) if p]
+    return [base / f"{kind}s" for base in (Path(__file__).parent, *plugins)]
+
+
+def names(kind: str) -> tuple[str, ...]:
+    """
+    Name every entry of one kind, own modules first.
+
+    Parameters
+    ----------
+    kind : {"model", "dataset", "backend"}
+
+    Returns
+    -------
+    tuple of str
+
+    Examples
+    --------
+    >>> names("backend")
+    ('horovod', 'independent', 'mirrored', 'single')
+    """
+    own = {m.name for m in pkgutil.iter_modules([str(f) for f in _folders(kind)]) if not m.name.startswith("_")}
+    return (*sorted(own), *(KERAS_APPLICATIONS if kind == "model" else ()))
+
+
+def nearest(name: str, choices: tuple[str, ...] | list[str]) -> str:
+    """Return ``"; did you mean 'x'?"`` for the closest choice, or an empty string."""
+    folded = {c.lower(): c for c in choices}
+    close = difflib.get_close_matches(str(name).lower(), list(folded), n=1, cutoff=0.6)
+    return f"; did you mean {folded[close[0]]!r}?" if close else ""
+
+
+def check(kind: str, name: str) -> str:
+    """
+    Return `name` if it is an entry of `kind`.
+
+    Raises
+    ------
+    SpecError
+        With the nearest match and the list of choices.
+    """
+    choices = names(kind)
+    if name in choices:
+        return name
+    listed = [c for c in choices if c not in KERAS_APPLICATIONS]
+    more = " and the models of Keras Applications" if kind == "model" else ""
+    raise SpecError(f"unknown {kind} {name!r}{nearest(name, choices)} (known: {', '.join(listed)}{more})")
+
+
+def load(kind: str, name: str) -> ModuleType:
+    """Import the module behind the entry `name`; the first folder that has it wins."""
+    check(kind, name)
+    own, *plugins = _folders(kind)
+    if (own / f"{name}.py").exists() or (own / name).is_dir():
+        return importlib.import_module(f"dcbench.{kind}s.{name}")
+    for folder in plugins:
+        if (path := folder / f"{name}.py").exists():
+            found = importlib.util.spec_from_file_location(f"dcbench_plugin_{kind}_{name}", path)
+            assert found is not None and found.loader is not None  # a file path always has a loader
+            module = importlib.util.module_from_spec(found)
+            found.loader.exec_module(module)
+            return module
+    return importlib.import_module("dcbench.models._keras_applications")
