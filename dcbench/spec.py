@@ -100,8 +100,6 @@ class _Run:
     warmup_max_steps: int = _option(60, "warm-up ends here at the latest; reaching it is flagged", low=1, high=10**6)
     warmup_tolerance: float = _option(0.10, "two windows agree within this fraction", above=0, high=1)
     step_timing: bool = _option(False, "on a GPU, force completion after each step, not once a window")
-    profile: bool = _option(False, "write a TensorFlow profile of some steps after the timed block")
-    tensorboard: bool = _option(False, "write TensorBoard scalars into the run directory")
     allow_download: bool = _option(False, "let datasets be downloaded")
 
 

@@ -1,0 +1,270 @@
+"""The workload kind ``training``: turns a spec into a trained model, raw samples and proofs of correctness.
+
+The house protocol: trace and warm up, undo that, meet at a barrier, time every step on every rank, then check that all
+ranks hold equal weights. It knows nothing of how processes are started or where a record is kept.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from dcbench import datasets, models, registry
+from dcbench.backends._base import Backend, CheckFailed, Place, seed_variables
+from dcbench.errors import SpecError
+from dcbench.spec import RunSpec
+from dcbench.timing import EventFile, StepLog
+from dcbench.training.evaluation import Evaluator
+from dcbench.training.optimization import make_loss, make_optimizer
+from dcbench.training.state import Snapshot, sizes
+from dcbench.training.steps import Stepper
+
+Report = Callable[[str], None]
+
+
+class Training:
+    """
+    One process's part of one training run.
+
+    Parameters
+    ----------
+    spec : RunSpec
+    place : Place
+        Where this process stands among the run's processes.
+    functions : mapping of str to callable
+        A person's ``"model"`` and ``"dataset"`` functions, where the spec does not name them.
+    events : EventFile
+    report : callable
+        Called with the name of each stage as it begins.
+    cache : Path
+        Folder of cached datasets.
+    """
+
+    def __init__(
+        self,
+        spec: RunSpec,
+        place: Place,
+        functions: Mapping[str, Callable[..., Any]],
+        events: EventFile,
+        report: Report,
+        cache: Path,
+    ) -> None:
+        self.spec, self.place, self.events, self.report = spec, place, events, report
+        self.flags: list[str] = []
+        report("building")
+        self.backend: Backend = registry.load("backend", spec.backend).Backend(place)
+        keras.utils.set_random_seed(spec.seed)
+        keras.config.set_dtype_policy(spec.precision)
+        self.data = datasets.load(
+            functions.get("dataset", spec.dataset), spec.dataset_args, cache, spec.allow_download, *self.backend.shard
+        )
+        self._plan()
+        with self.backend.scope():
+            self._build(functions.get("model", spec.model))
+
+    def _plan(self) -> None:
+        spec = self.spec
+        counts = self.backend.gather(self.data.examples)
+        if len(set(counts)) > 1:
+            raise SpecError(
+                f"the dataset function gives its ranks {counts} examples; give every rank the same number"
+            )
+        self.order = datasets.Order(spec.seed, self.data.examples, spec.global_batch)
+        self.steps, self.tail_examples = spec.steps, 0
+        if spec.epochs is not None:
+            self.steps, self.tail_examples = self.order.steps_for_epochs(spec.epochs)
+            if not self.steps:
+                raise SpecError(
+                    f"a global batch of {spec.global_batch} is more than the {self.data.examples} examples of "
+                    f"{spec.epochs} epochs; choose a smaller batch or more epochs"
+                )
+
+    def _build(self, model: str | Callable[..., Any]) -> None:
+        spec, data = self.spec, self.data
+        self.model = models.build(model, data.input_shape, data.outputs, spec.model_args)
+        self.optimizer = self.backend.optimizer(make_optimizer(spec, self.steps))
+        self.optimizer.build(self.model.trainable_variables)
+        softmax = data.task == "classification" and models.ends_in_softmax(self.model)
+        self.loss = make_loss(data.task, softmax)
+        self.backend.synchronise(self.model, self.optimizer)
+        self.stepper = Stepper(self.model, self.optimizer, self.loss, self.backend, spec)
+        if spec.target_accuracy is not None and (data.test is None or data.task != "classification"):
+            raise SpecError("target_accuracy needs a classification dataset with a test split; leave it out")
+        self.evaluator = (
+            Evaluator(self.model, self.loss, data.test, data.task == "classification") if data.test is not None else None
+        )
+
+    def run(self) -> dict[str, Any]:
+        """
+        Warm up, train, check and evaluate.
+
+        Returns
+        -------
+        dict
+            The summary that a worker sends to its parent.
+
+        Raises
+        ------
+        SpecError, CheckFailed, Diverged
+        """
+        start = Snapshot(self.model, self.optimizer, self.backend)
+        self.report("warming up")
+        first_step_at_s, warmup_steps = self._warm_up()
+        start.restore()
+        self.report("training")
+        log, to_target = self._train()
+        self.report("checking")
+        checks = self._check(log)
+        self.backend.average_statistics(self.model)
+        test = self._evaluate_at_end()
+        if self.spec.save_model and self.place.rank == 0:
+            self.model.save(Path(self.place.run_dir) / "model.keras")
+        return {
+            "block_s": log.busy_s,
+            "first_step_at_s": first_step_at_s,
+            "warmup_steps": warmup_steps,
+            "time_to_target_s": to_target,
+            "test": test,
+            "checks": checks,
+            "model": models.describe(self.model) | sizes(self.model, self.optimizer) if self.place.rank == 0 else {},
+            "data": self._describe_data(log),
+            "flags": self.flags,
+        }
+
+    def _iterator(self, steps: int) -> Any:
+        rank, size = self.backend.shard
+        return self.backend.iterator(datasets.batches(self.data, self.order, rank, size, 0, steps))
+
+    def _log(self, phase: str) -> StepLog:
+        each_step = not self.place.gpus or self.spec.step_timing
+        return StepLog(self.events, phase, self.backend.ranks, each_step)
+
+    def _warm_up(self) -> tuple[float, int]:
+        """Run windows of steps until two agree on every rank; return when the first step ended, and their number."""
+        spec, per_call = self.spec, self.stepper.steps_per_call
+        window = math.ceil(spec.warmup_window / per_call)
+        most = max(2, math.ceil(spec.warmup_max_steps / (window * per_call)))
+        iterator = self._iterator((most * window + 1) * per_call + 1)
+        log = self._log("warmup")
+        log.start()
+        log.add(self.stepper.one(iterator))
+        log.flush()
+        first_step_at_s = time.monotonic()
+        self.stepper.many(iterator)
+        log.start()
+        previous = math.inf
+        for done in range(1, most + 1):
+            for _ in range(window):
+                log.add(self.stepper.many(iterator))
+            log.flush()
+            median = float(np.median(log.step_s[-window * per_call :]))
+            agrees = abs(median - previous) <= spec.warmup_tolerance * previous
+            previous = median
+            if all(self.backend.gather(agrees)):
+                return first_step_at_s, done * window * per_call + 1
+        self.flags.append(f"warm-up ended at its cap of {spec.warmup_max_steps} steps before two windows agreed")
+        return first_step_at_s, most * window * per_call + 1
+
+    def _train(self) -> tuple[StepLog, float | None]:
+        log, iterator = self._log("train"), self._iterator(self.steps)
+        per_call, to_target = self.stepper.steps_per_call, None
+        calls, rest = divmod(self.steps, per_call)
+        every = max(1, self.spec.evaluate_every // per_call) if self.spec.target_accuracy is not None else calls
+        self.backend.barrier("train")
+        log.start()
+        for first in range(0, calls, every):
+            for _ in range(min(every, calls - first)):
+                log.add(self.stepper.many(iterator))
+            log.flush()
+            if self.spec.target_accuracy is not None and self._reached((first + every) * per_call):
+                return log, log.busy_s
+            log.start()
+        for _ in range(rest):
+            log.add(self.stepper.one(iterator))
+        log.flush()
+        if self.tail_examples:
+            self._train_tail()
+        return log, to_target
+
+    def _reached(self, step: int) -> bool:
+        """Evaluate rank 0's model, outside the timing, and decide for all ranks."""
+        self.backend.average_statistics(self.model)
+        accuracy = self._evaluate(step)["accuracy"]
+        decided: float = self.backend.gather(accuracy)[0]
+        assert self.spec.target_accuracy is not None  # only then is this called
+        return decided >= self.spec.target_accuracy
+
+    def _evaluate(self, step: int) -> dict[str, float]:
+        assert self.evaluator is not None  # a spec that needs it was refused without a test split
+        found = self.evaluator()
+        if self.place.rank == 0:
+            self.events.write({"phase": "test", "index": step, **found})
+        return found
+
+    def _evaluate_at_end(self) -> dict[str, float] | None:
+        wanted = self.spec.evaluate or self.spec.target_accuracy is not None
+        if not wanted or self.evaluator is None or self.place.rank:
+            return None
+        self.report("evaluating")
+        return self._evaluate(self.steps)
+
+    def _train_tail(self) -> None:
+        """Train on the short rest of the last epoch, untimed, each rank's part weighted by its true count."""
+        ids = self.order.tail(self.spec.epochs)
+        parts = np.array_split(ids, self.spec.devices)
+        mine = [parts[r] for r in self.backend.ranks]
+        if self.data.x is None:
+            self.flags.append(f"{len(ids)} examples at the end of the last epoch were left out")
+            return
+
+        def rows(array: Any, part: np.ndarray) -> tf.Tensor:
+            return tf.convert_to_tensor(array[part if len(part) else ids[:1]])
+
+        xs = [tf.nest.map_structure(lambda a, p=p: rows(a, p), self.data.x) for p in mine]
+        ys = [rows(self.data.y, p) for p in mine]
+        weights = [tf.constant(len(p) * self.spec.devices / len(ids), tf.float32) for p in mine]
+        self.stepper.tail(*(self.backend.hand_out(v) for v in (xs, ys, weights)))
+
+    def _check(self, log: StepLog) -> dict[str, Any]:
+        checks = self.backend.check_weights(self.model, self.optimizer)
+        rank, size = self.backend.shard
+        steps = len(log.step_s)
+        if self.data.x is not None:
+            everyone = self.backend.gather((rank, datasets.digest(self.order, rank, size, 0, steps)))
+            for other, seen in everyone:
+                if other is not None and seen != datasets.digest(self.order, other, size, 0, steps):
+                    raise CheckFailed(f"rank {other} read other examples than its share of the global batches")
+            if len({other for other, _ in everyone}) < len(everyone):
+                raise CheckFailed("two ranks read the same share of the data")
+            checks["data"] = f"{len(everyone)} process(es) read their own share of each global batch"
+        if self.backend.communicates and (seeds := seed_variables(self.model)):
+            copies = zip(*(self.backend.local(v.value) for v in seeds), strict=True)
+            mine = [str([c.numpy().tolist() for c in rank]) for rank in copies]
+            distinct = len({state for states in self.backend.gather(mine) for state in states})
+            if distinct < self.spec.devices:
+                raise CheckFailed(f"only {distinct} of {self.spec.devices} ranks draw random numbers of their own")
+            checks["random_state"] = f"every one of {distinct} ranks draws random numbers of its own (dropout)"
+        return checks
+
+    def _describe_data(self, log: StepLog) -> dict[str, Any]:
+        data, steps = self.data, len(log.step_s)
+        about = {
+            "name": data.name,
+            "source": data.source,
+            "task": data.task,
+            "examples": data.examples,
+            "input_shape": data.input_shape,
+            "outputs": data.outputs,
+            "examples_trained": steps * self.spec.batch_per_device * self.place.devices,
+            "tail_examples": self.tail_examples,
+        }
+        if data.x is not None:
+            about["order_sha256"] = datasets.digest(self.order, 0, 1, 0, steps)
+        return about

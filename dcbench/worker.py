@@ -1,0 +1,144 @@
+"""Runs one rank of one spec: reads its job from the private channel, trains, and reports; the only meeting of spec
+and TensorFlow.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import socket
+import sys
+import traceback
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from dcbench import channel, functions
+from dcbench.errors import DcbenchError, WorkerFailed
+from dcbench.spec import RunSpec
+
+VERSIONS = ("dcbench", "tensorflow", "keras", "horovod", "numpy")
+
+
+def main(sock: socket.socket) -> int:
+    """
+    Run the job that the channel brings.
+
+    Parameters
+    ----------
+    sock : socket.socket
+        Private channel to the parent.
+
+    Returns
+    -------
+    int
+        Exit status: 0 after a result, 1 after an error, which the parent has been told.
+    """
+    message = channel.receive(sock)
+    if message is None:
+        return 1
+    job, payload = message
+    rank = job["rank"]
+    try:
+        summary = _run(job, payload, lambda name: channel.send(sock, {"type": "state", "rank": rank, "name": name}))
+    except BaseException as error:  # noqa: BLE001 - whatever a person's function or a library raises must be told
+        text = "".join(traceback.format_exception(error))
+        print(text, file=sys.stderr, flush=True)
+        channel.send(sock, {"type": "error", "rank": rank, "traceback": text, **_explain(error)})
+        return 1
+    channel.send(sock, {"type": "result", "rank": rank, "summary": summary})
+    return 0
+
+
+def _run(job: dict[str, Any], payload: bytes, report: Any) -> dict[str, Any]:
+    report("importing")
+    from dcbench.store import cache_dir
+    from dcbench.timing import EventFile
+
+    own = _unpack(payload)
+    if job["type"] == "describe":
+        return _describe(job, own)
+    from dcbench.backends._base import Place
+    from dcbench.training import Training
+
+    spec = RunSpec.from_dict(job["spec"] | own)
+    own |= _file_functions(spec)
+    place = Place(
+        rank=job["rank"],
+        size=job["size"],
+        devices=job["devices"],
+        gpus=len(job["gpus"]),
+        threads_per_device=spec.threads_per_device,
+        run_dir=job["run_dir"],
+        compression=spec.compression,
+    )
+    events = EventFile(Path(job["run_dir"]) / "events.jsonl", place.rank)
+
+    def stage(name: str) -> None:
+        events.write({"state": name})
+        report(name)
+
+    summary = Training(spec, place, own, events, stage, cache_dir()).run()
+    events.close()
+    return summary | _about_process(place.gpus)
+
+
+def _unpack(payload: bytes) -> dict[str, Any]:
+    """Unpack the functions that came with the job, from this process's own parent only."""
+    if payload:
+        import cloudpickle
+
+        return cloudpickle.loads(payload)
+    return {}
+
+
+def _file_functions(spec: RunSpec) -> dict[str, Any]:
+    given = {n: getattr(spec, n) for n in ("model", "dataset")}
+    named = {n: v for n, v in given.items() if isinstance(v, str) and functions.is_file_function(v)}
+    return {n: functions.load_file_function(v) for n, v in named.items()}
+
+
+def _describe(job: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    from dcbench import models
+
+    model = models.build(own.get("model", job.get("model")), tuple(job["input_shape"]), job["outputs"], job["args"])
+    return models.describe(model)
+
+
+def _about_process(gpus: int) -> dict[str, Any]:
+    peak_device = None
+    if gpus:
+        import tensorflow as tf
+
+        peak_device = max(tf.config.experimental.get_memory_info(f"GPU:{i}")["peak"] for i in range(gpus))
+    return {
+        "pid": os.getpid(),
+        "host": socket.gethostname(),
+        "peak_host_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "peak_device_bytes": peak_device,
+        "versions": {name: _version(name) for name in VERSIONS} | {"python": sys.version.split()[0]},
+    }
+
+
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "absent"
+
+
+def _explain(error: BaseException) -> dict[str, str]:
+    """Put an error into one sentence."""
+    kind = type(error).__name__
+    text = " ".join(str(error).split())
+    if not isinstance(error, DcbenchError) and kind not in ("CheckFailed", "Diverged"):
+        text = f"{kind}: {text}"
+    return {"kind": kind, "message": text[:2000]}
+
+
+if __name__ == "__main__":
+    descriptor = os.environ.pop("DCBENCH_CHANNEL_FD", None)
+    if descriptor is None:
+        raise WorkerFailed("dcbench.worker is started by dcbench.run, not by hand")
+    with socket.socket(fileno=int(descriptor)) as parent:
+        sys.exit(main(parent))
