@@ -34,7 +34,7 @@ METRICS: dict[str, Metric] = {
     for m in (
         Metric("throughput", "examples/s", "Throughput", "higher",
                "examples processed by all ranks / wall time of the slowest rank's timed block"),
-        Metric("step_s", "s", "Median step time", "lower", "median over timed steps of the slowest process's step time"),
+        Metric("step_s", "s", "Median step time", "lower", "median step time of the slowest process"),
         Metric("block_s", "s", "Timed block", "lower", "wall time of the slowest rank's timed block"),
         Metric("final_loss", "1", "Final loss", "lower", "mean of the last ten losses over the global batch"),
         Metric("test_loss", "1", "Test loss", "lower", "loss on the test split after training"),
@@ -76,7 +76,9 @@ class Series:
 
     def indices(self) -> list[int]:
         """Return the step of each value."""
-        return list(self.index) if isinstance(self.index, list) else list(range(self.index, self.index + len(self.values)))
+        return (
+            list(self.index) if isinstance(self.index, list) else list(range(self.index, self.index + len(self.values)))
+        )
 
 
 @dataclass

@@ -10,13 +10,13 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from dcbench import functions, registry
 from dcbench.errors import SpecError
+from dcbench.options import check_fields, default, option
 
 OPTIMIZERS = ("sgd", "adam", "adamw", "rmsprop", "adagrad", "adadelta", "adamax", "nadam", "lion", "ftrl")
 PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
@@ -25,49 +25,41 @@ TRANSPORTS = ("auto", "gloo", "mpi", "nccl")
 COMPRESSIONS = ("none", "fp16")
 
 
-def _option(default: Any, doc: str, **checks: Any) -> Any:
-    """Declare a field: its default, meaning (with unit) and checks (low, high, above, choices, kind)."""
-    metadata = {"doc": doc, **checks}
-    if isinstance(default, dict):
-        return field(default_factory=lambda: dict(default), metadata=metadata)
-    return field(default=default, metadata=metadata)
-
-
 @dataclass(frozen=True, kw_only=True)
 class Training:
     """The workload kind ``training``: a model, its data and how it is optimised."""
 
-    model: str | Callable[..., Any] = _option("cnn", "registered name, 'file.py:function' or a function", kind="model")
-    model_args: dict[str, Any] = _option({}, "keywords for the model's builder")
-    dataset: str | Callable[..., Any] = _option(
+    model: str | Callable[..., Any] = option("cnn", "registered name, 'file.py:function' or a function", kind="model")
+    model_args: dict[str, Any] = option({}, "keywords for the model's builder")
+    dataset: str | Callable[..., Any] = option(
         "digits", "registered name, 'file.py:function' or a function", kind="dataset"
     )
-    dataset_args: dict[str, Any] = _option({}, "keywords for the dataset's loader")
-    batch_per_device: int = _option(32, "examples per device and optimizer step", low=1, high=2**20)
-    steps: int | None = _option(None, "timed optimizer steps (default 100 unless epochs is given)", low=1, high=10**8)
-    epochs: int | None = _option(None, "passes over the training data, instead of steps", low=1, high=10**6)
-    seed: int = _option(0, "seed of weights, data order and dropout", low=0, high=2**31 - 1)
-    optimizer: str = _option("sgd", "Keras optimizer", choices=OPTIMIZERS)
-    optimizer_args: dict[str, Any] = _option({}, "further keywords for the optimizer, such as momentum")
-    learning_rate: float = _option(0.01, "peak learning rate for one device", above=0, high=1e6)
-    lr_scaling: bool = _option(False, "multiply the learning rate by the number of devices (linear scaling)")
-    lr_schedule: str = _option("constant", "learning rate after warm-up", choices=SCHEDULES)
-    lr_warmup_steps: int = _option(0, "steps over which the learning rate rises from 1/devices to all of it", low=0)
-    precision: str = _option("float32", "Keras dtype policy", choices=PRECISIONS)
-    jit_compile: bool = _option(False, "compile forward and backward with XLA")
-    steps_per_execution: int = _option(1, "optimizer steps in one graph call", low=1, high=10**6)
-    accumulation: int = _option(1, "micro-batches inside one optimizer step", low=1, high=10**6)
-    clipnorm: float | None = _option(None, "clip each gradient to this norm", above=0)
-    global_clipnorm: float | None = _option(None, "clip all gradients to this joint norm", above=0)
-    clipvalue: float | None = _option(None, "clip gradient elements to this magnitude", above=0)
-    weight_decay: float | None = _option(None, "decoupled weight decay", low=0, high=1e6)
-    target_accuracy: float | None = _option(None, "stop when the test accuracy reaches this", above=0, high=1)
-    evaluate_every: int = _option(50, "steps between evaluations while a target accuracy is sought", low=1)
-    evaluate: bool = _option(False, "evaluate on the test split after training")
-    save_model: bool = _option(False, "save the trained model in the run directory")
+    dataset_args: dict[str, Any] = option({}, "keywords for the dataset's loader")
+    batch_per_device: int = option(32, "examples per device and optimizer step", low=1, high=2**20)
+    steps: int | None = option(None, "timed optimizer steps (default 100 unless epochs is given)", low=1, high=10**8)
+    epochs: int | None = option(None, "passes over the training data, instead of steps", low=1, high=10**6)
+    seed: int = option(0, "seed of weights, data order and dropout", low=0, high=2**31 - 1)
+    optimizer: str = option("sgd", "Keras optimizer", choices=OPTIMIZERS)
+    optimizer_args: dict[str, Any] = option({}, "further keywords for the optimizer, such as momentum")
+    learning_rate: float = option(0.01, "peak learning rate for one device", above=0, high=1e6)
+    lr_scaling: bool = option(False, "multiply the learning rate by the number of devices (linear scaling)")
+    lr_schedule: str = option("constant", "learning rate after warm-up", choices=SCHEDULES)
+    lr_warmup_steps: int = option(0, "steps over which the learning rate rises from 1/devices to all of it", low=0)
+    precision: str = option("float32", "Keras dtype policy", choices=PRECISIONS)
+    jit_compile: bool = option(False, "compile forward and backward with XLA")
+    steps_per_execution: int = option(1, "optimizer steps in one graph call", low=1, high=10**6)
+    accumulation: int = option(1, "micro-batches inside one optimizer step", low=1, high=10**6)
+    clipnorm: float | None = option(None, "clip each gradient to this norm", above=0)
+    global_clipnorm: float | None = option(None, "clip all gradients to this joint norm", above=0)
+    clipvalue: float | None = option(None, "clip gradient elements to this magnitude", above=0)
+    weight_decay: float | None = option(None, "decoupled weight decay", low=0, high=1e6)
+    target_accuracy: float | None = option(None, "stop when the test accuracy reaches this", above=0, high=1)
+    evaluate_every: int = option(50, "steps between evaluations while a target accuracy is sought", low=1)
+    evaluate: bool = option(False, "evaluate on the test split after training")
+    save_model: bool = option(False, "save the trained model in the run directory")
 
     def __post_init__(self) -> None:
-        _check_fields(self)
+        check_fields(self)
         if self.steps is not None and self.epochs is not None:
             raise SpecError(f"steps={self.steps} and epochs={self.epochs} are both given; give one of them")
         if self.steps is None and self.epochs is None:
@@ -86,21 +78,21 @@ class Training:
 class _Run:
     """Where and how a workload runs."""
 
-    backend: str = _option("single", "how devices work together", kind="backend")
-    devices: int = _option(1, "devices (GPUs, else fixed sets of CPU cores)", low=1, high=2**16)
-    device_type: str = _option("auto", "kind of device", choices=("auto", "cpu", "gpu"))
-    threads_per_device: int = _option(1, "CPU cores of one device", low=1, high=4096)
-    oversubscribe: bool = _option(False, "allow more devices than cores or GPUs; the record is marked")
-    transport: str = _option("auto", "how Horovod's ranks talk", choices=TRANSPORTS)
-    compression: str = _option("none", "gradient compression on the wire (horovod)", choices=COMPRESSIONS)
-    knobs: dict[str, Any] = _option({}, "environment settings HOROVOD_*, NCCL_*, TF_* or XLA_FLAGS of the workers")
-    start: str = _option("fork", "from the warm engine, or as fresh interpreters", choices=("fork", "spawn"))
-    time_limit_s: float = _option(3600.0, "a run that takes longer is ended (s)", above=0, high=10**7)
-    warmup_window: int = _option(5, "steps of one warm-up window", low=1, high=10**5)
-    warmup_max_steps: int = _option(60, "warm-up ends here at the latest; reaching it is flagged", low=1, high=10**6)
-    warmup_tolerance: float = _option(0.10, "two windows agree within this fraction", above=0, high=1)
-    step_timing: bool = _option(False, "on a GPU, force completion after each step, not once a window")
-    allow_download: bool = _option(False, "let datasets be downloaded")
+    backend: str = option("single", "how devices work together", kind="backend")
+    devices: int = option(1, "devices (GPUs, else fixed sets of CPU cores)", low=1, high=2**16)
+    device_type: str = option("auto", "kind of device", choices=("auto", "cpu", "gpu"))
+    threads_per_device: int = option(1, "CPU cores of one device", low=1, high=4096)
+    oversubscribe: bool = option(False, "allow more devices than cores or GPUs; the record is marked")
+    transport: str = option("auto", "how Horovod's ranks talk", choices=TRANSPORTS)
+    compression: str = option("none", "gradient compression on the wire (horovod)", choices=COMPRESSIONS)
+    knobs: dict[str, Any] = option({}, "environment settings HOROVOD_*, NCCL_*, TF_* or XLA_FLAGS of the workers")
+    start: str = option("fork", "from the warm engine, or as fresh interpreters", choices=("fork", "spawn"))
+    time_limit_s: float = option(3600.0, "a run that takes longer is ended (s)", above=0, high=10**7)
+    warmup_window: int = option(5, "steps of one warm-up window", low=1, high=10**5)
+    warmup_max_steps: int = option(60, "warm-up ends here at the latest; reaching it is flagged", low=1, high=10**6)
+    warmup_tolerance: float = option(0.10, "two windows agree within this fraction", above=0, high=1)
+    step_timing: bool = option(False, "on a GPU, force completion after each step, not once a window")
+    allow_download: bool = option(False, "let datasets be downloaded")
 
 
 _KNOB_PREFIXES = ("HOROVOD_", "NCCL_", "TF_", "XLA_", "OMP_", "KMP_", "OMPI_")
@@ -258,13 +250,9 @@ def _per_device(given: Mapping[str, Any], devices: int) -> int:
     return total // devices
 
 
-def _default(declared: dataclasses.Field[Any]) -> Any:
-    return declared.default_factory() if declared.default is dataclasses.MISSING else declared.default  # type: ignore[misc]
-
-
 def _non_default(spec: RunSpec) -> dict[str, Any]:
     # `steps` falls back to 100 where epochs is absent; it is part of what was asked either way
-    return {f.name: getattr(spec, f.name) for f in fields() if getattr(spec, f.name) != _default(f)}
+    return {f.name: getattr(spec, f.name) for f in fields() if getattr(spec, f.name) != default(f)}
 
 
 def _canonical(name: str, value: Any) -> Any:
@@ -278,68 +266,8 @@ def _shown(value: Any) -> str:
     return getattr(value, "__qualname__", None) or repr(value) if callable(value) else repr(value)
 
 
-def _check_fields(part: Any) -> None:
-    for declared in dataclasses.fields(part):
-        value = getattr(part, declared.name)
-        object.__setattr__(part, declared.name, _checked(declared, value))
-
-
-def _checked(declared: dataclasses.Field[Any], value: Any) -> Any:
-    """Return the value in its canonical type, or raise a `SpecError` that says what is wrong."""
-    name, rules, annotation = declared.name, declared.metadata, str(declared.type)
-    if value is None and "None" in annotation:
-        return None
-    if "kind" in rules:
-        return _checked_entry(name, rules["kind"], value)
-    wanted = annotation.split("[")[0].split(" |")[0]
-    if wanted == "float" and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
-    if isinstance(value, float) and wanted == "int" and value.is_integer():
-        value = int(value)
-    types = {"int": int, "float": float, "bool": bool, "str": str, "dict": dict}
-    if not isinstance(value, types[wanted]) or (wanted == "int" and isinstance(value, bool)):
-        raise SpecError(f"{name}={value!r} is a {type(value).__name__}; give a {wanted} ({rules['doc']})")
-    if wanted == "dict":
-        return _checked_dict(name, value)
-    _check_range(name, value, rules)
-    return value
-
-
-def _check_range(name: str, value: Any, rules: Mapping[str, Any]) -> None:
-    if isinstance(value, float) and not math.isfinite(value):
-        raise SpecError(f"{name}={value!r} is not a finite number; {rules['doc']}")
-    if "choices" in rules and value not in rules["choices"]:
-        listed = ", ".join(rules["choices"])
-        raise SpecError(f"unknown {name} {value!r}{registry.nearest(value, rules['choices'])} (known: {listed})")
-    if "low" in rules and value < rules["low"]:
-        raise SpecError(f"{name}={value!r} is too small; the least is {rules['low']} ({rules['doc']})")
-    if "above" in rules and value <= rules["above"]:
-        raise SpecError(f"{name}={value!r} is too small; it must be above {rules['above']} ({rules['doc']})")
-    if "high" in rules and value > rules["high"]:
-        raise SpecError(f"{name}={value!r} is too large; the most is {rules['high']} ({rules['doc']})")
-
-
-def _checked_entry(name: str, kind: str, value: Any) -> Any:
-    if callable(value) and kind != "backend":
-        return value
-    if not isinstance(value, str):
-        raise SpecError(f"{name}={value!r} is a {type(value).__name__}; give a name, 'file.py:function' or a function")
-    return value if kind != "backend" and functions.is_file_function(value) else registry.check(kind, value)
-
-
-def _checked_dict(name: str, value: dict[str, Any]) -> dict[str, Any]:
-    try:
-        plain = json.loads(json.dumps(value, allow_nan=False))
-    except (TypeError, ValueError) as error:
-        raise SpecError(f"{name} holds a value that is not plain JSON ({error}); use numbers, strings, lists") from error
-    bad = [k for k in value if not (isinstance(k, str) and k.isidentifier())]
-    if bad:
-        raise SpecError(f"{name} has the key {bad[0]!r}, which is not an identifier; use names")
-    return plain
-
-
 def _check_run(spec: RunSpec) -> None:
-    _check_fields(spec.run)
+    check_fields(spec.run)
     run, work = spec.run, spec.workload
     for knob in run.knobs:
         if not knob.startswith(_KNOB_PREFIXES):

@@ -63,7 +63,11 @@ class Training:
         keras.utils.set_random_seed(spec.seed)
         keras.config.set_dtype_policy(spec.precision)
         self.data = datasets.load(
-            functions.get("dataset", spec.dataset), spec.dataset_args, cache, spec.allow_download, *self.backend.shard
+            functions.get("dataset", spec.dataset),
+            spec.dataset_args,
+            cache,
+            spec.allow_download,
+            *self.backend.shard,
         )
         self._plan()
         with self.backend.scope():
@@ -73,9 +77,7 @@ class Training:
         spec = self.spec
         counts = self.backend.gather(self.data.examples)
         if len(set(counts)) > 1:
-            raise SpecError(
-                f"the dataset function gives its ranks {counts} examples; give every rank the same number"
-            )
+            raise SpecError(f"the dataset function gives its ranks {counts} examples; give every rank the same number")
         self.order = datasets.Order(spec.seed, self.data.examples, spec.global_batch)
         self.steps, self.tail_examples = spec.steps, 0
         if spec.epochs is not None:
@@ -98,7 +100,9 @@ class Training:
         if spec.target_accuracy is not None and (data.test is None or data.task != "classification"):
             raise SpecError("target_accuracy needs a classification dataset with a test split; leave it out")
         self.evaluator = (
-            Evaluator(self.model, self.loss, data.test, data.task == "classification") if data.test is not None else None
+            Evaluator(self.model, self.loss, data.test, data.task == "classification")
+            if data.test is not None
+            else None
         )
 
     def run(self) -> dict[str, Any]:

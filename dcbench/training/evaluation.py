@@ -27,7 +27,9 @@ class Evaluator:
         Whether accuracy has a meaning.
     """
 
-    def __init__(self, model: keras.Model, loss: Callable[[Any, Any], Any], test: tuple[Any, Any], classifies: bool) -> None:
+    def __init__(
+        self, model: keras.Model, loss: Callable[[Any, Any], Any], test: tuple[Any, Any], classifies: bool
+    ) -> None:
         self._x, self._y = test
         self._classifies = classifies
 

@@ -33,14 +33,19 @@ class Stepper:
     """
 
     def __init__(
-        self, model: keras.Model, optimizer: keras.Optimizer, loss: Callable[[Any, Any], Any], backend: Backend, spec: RunSpec
+        self,
+        model: keras.Model,
+        optimizer: keras.Optimizer,
+        loss: Callable[[Any, Any], Any],
+        backend: Backend,
+        spec: RunSpec,
     ) -> None:
         self._model, self._optimizer, self._loss = model, optimizer, loss
         self._backend, self._micro_batches = backend, spec.accumulation
         self._clips = any(getattr(spec, n) is not None for n in ("clipnorm", "global_clipnorm", "clipvalue"))
         self._scales = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
-        self._gradients = tf.function(self._forward_backward, jit_compile=True) if spec.jit_compile else (
-            self._forward_backward
+        self._gradients = (
+            tf.function(self._forward_backward, jit_compile=True) if spec.jit_compile else (self._forward_backward)
         )
         self.steps_per_call = spec.steps_per_execution
         self.one = tf.function(self._one)

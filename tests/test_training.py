@@ -1,0 +1,188 @@
+"""The training workload end to end: counts, checks that catch planted faults, targets, saved models."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import dcbench
+from dcbench import Record, RunSpec
+
+
+def train(**fields: object) -> Record:
+    """Run a small spec and return its record, whatever its status."""
+    common = {"model": "mlp", "batch_per_device": 16, "steps": 12, "warmup_max_steps": 20}
+    return dcbench.run(RunSpec(**(common | fields))).result(120)
+
+
+def small_model():  # noqa: ANN201
+    import keras
+
+    return keras.Sequential([keras.layers.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(10)])
+
+
+def without_all_reduce():  # noqa: ANN201
+    """Plant the fault that stock Horovod has under Keras 3: nothing is averaged."""
+    import horovod.tensorflow as hvd
+    import keras
+
+    hvd.grouped_allreduce = lambda tensors, **options: tensors
+    return keras.Sequential([keras.layers.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(10)])
+
+
+def reading_anothers_shard():  # noqa: ANN201
+    """Plant a rank that reads rank 0's rows."""
+    import keras
+
+    from dcbench import datasets
+
+    rows = datasets.Order.rows
+    datasets.Order.rows = lambda self, rank, size, start, steps: rows(self, 0, size, start, steps)
+    return keras.Sequential([keras.layers.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(10)])
+
+
+def with_another_seed():  # noqa: ANN201
+    """Plant a rank that orders the data by another seed."""
+    import horovod.tensorflow as hvd
+    import keras
+
+    from dcbench import datasets
+
+    rows = datasets.Order.rows
+
+    def shifted(self, rank, size, start, steps):  # noqa: ANN001, ANN202
+        object.__setattr__(self, "seed", 77 + hvd.rank())
+        return rows(self, rank, size, start, steps)
+
+    datasets.Order.rows = shifted
+    return keras.Sequential([keras.layers.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(10)])
+
+
+@pytest.mark.parametrize(
+    ("backend", "devices", "processes"),
+    [("single", 1, 1), ("mirrored", 2, 1), ("horovod", 2, 2), ("independent", 2, 2)],
+)
+def test_every_backend_counts_every_example(backend: str, devices: int, processes: int) -> None:
+    record = train(backend=backend, devices=devices, model="cnn", steps=15)
+    assert record.status == "ok", record.reason
+    assert record.step_s.shape == (processes, 15) and (record.step_s > 0).all()
+    assert record.rank_loss.shape == (devices, 15) and np.isfinite(record.loss).all()
+    slowest = max(w["block_s"] for w in record.workers)
+    assert record.metrics["throughput"] == pytest.approx(16 * devices * 15 / slowest)
+    assert record.metrics["block_s"] == pytest.approx(slowest)
+    assert record.model["parameters"] > 0 and record.model["flops_per_example"] > 0
+    assert record.data["source"] in ("bundled", "cache")
+    assert record.metrics["peak_host_bytes"] > 50e6
+
+
+def test_missing_all_reduce_is_a_failed_run() -> None:
+    record = train(model=without_all_reduce, backend="horovod", devices=2)
+    assert record.status == "failed"
+    assert "gradients were not averaged" in record.reason
+    assert "throughput" not in record.metrics
+
+
+@pytest.mark.parametrize("fault", [reading_anothers_shard, with_another_seed])
+def test_wrong_share_of_the_data_is_a_failed_run(fault: object) -> None:
+    record = train(model=fault, backend="horovod", devices=2)
+    assert record.status == "failed"
+    assert "share of the" in record.reason
+
+
+def test_divergence_stops_the_run_and_gives_no_throughput() -> None:
+    record = train(learning_rate=1e6, optimizer_args={"momentum": 0.99}, dataset="synthetic", steps=500)
+    assert record.status == "diverged"
+    assert "loss became" in record.reason and "step" in record.reason
+    assert "throughput" not in record.metrics
+
+
+@pytest.mark.parametrize(("backend", "devices"), [("single", 1), ("mirrored", 2), ("horovod", 2)])
+def test_target_accuracy_stops_and_is_timed(backend: str, devices: int) -> None:
+    record = train(
+        backend=backend, devices=devices, target_accuracy=0.5, evaluate_every=20, steps=2000, learning_rate=0.1
+    )
+    assert record.status == "ok", record.reason
+    assert record.metrics["test_accuracy"] >= 0.5
+    assert record.loss.size < 2000
+    assert 0 < record.metrics["time_to_target_s"] <= record.metrics["block_s"] * 1.01
+    accuracy = record.series("test_accuracy")[0]
+    assert accuracy.values[-1] >= 0.5 and all(v < 0.5 for v in accuracy.values[:-2])
+
+
+def test_dropout_masks_differ_between_ranks_and_are_undone_after_warm_up() -> None:
+    for backend in ("mirrored", "horovod"):
+        record = train(backend=backend, devices=2, model=dropout_model)
+        assert "every one of 2 ranks" in record.checks["random_state"]
+        again = train(backend=backend, devices=2, model=dropout_model, warmup_max_steps=60, warmup_window=9)
+        np.testing.assert_allclose(again.loss, record.loss, rtol=1e-6)
+
+
+def dropout_model():  # noqa: ANN201
+    import keras
+
+    layers = keras.layers
+    return keras.Sequential([layers.Input((8, 8, 1)), layers.Flatten(), layers.Dropout(0.5), layers.Dense(10)])
+
+
+def test_saved_model_is_reloaded_and_evaluates_the_same(tmp_path: Path) -> None:
+    record = train(save_model=True, evaluate=True, learning_rate=0.1, steps=100)
+    script = tmp_path / "evaluate.py"
+    script.write_text(
+        "import sys, keras, numpy as np\n"
+        "from pathlib import Path\n"
+        "from dcbench import datasets\n"
+        "from dcbench.store import cache_dir\n"
+        "data = datasets.load('digits', {}, cache_dir(), False, 0, 1)\n"
+        "model = keras.saving.load_model(sys.argv[1], safe_mode=True)\n"
+        "print(float((model.predict(data.test[0], verbose=0).argmax(-1) == data.test[1]).mean()))\n"
+    )
+    path = Path(record.placement["run_dir"]) / "model.keras"
+    done = subprocess.run([sys.executable, script, path], capture_output=True, text=True, timeout=120, check=True)
+    assert float(done.stdout) == pytest.approx(record.metrics["test_accuracy"], abs=1e-6)
+
+
+def test_same_seed_same_losses_other_seed_other_losses() -> None:
+    first, again, other = train(seed=5), train(seed=5), train(seed=6)
+    np.testing.assert_array_equal(first.loss, again.loss)
+    assert np.abs(first.loss - other.loss).max() > 1e-3
+
+
+def raising_model():  # noqa: ANN201
+    raise ValueError("no such layer")
+
+
+def test_model_function_that_raises_is_named() -> None:
+    record = train(model=raising_model)
+    assert record.status == "failed"
+    assert "raising_model" in record.reason and "no such layer" in record.reason
+
+
+def uneven(rank: int, size: int):  # noqa: ANN201
+    import tensorflow as tf
+
+    count = 100 + rank
+    return tf.data.Dataset.from_tensor_slices((tf.zeros((count, 8, 8, 1)), tf.zeros((count,), tf.int32)))
+
+
+def test_data_function_with_uneven_shards_is_refused() -> None:
+    record = train(model=small_model, dataset=uneven, backend="horovod", devices=2)
+    assert record.status == "failed"
+    assert "100" in record.reason and "101" in record.reason
+
+
+def test_function_of_a_record_is_described_but_not_stored() -> None:
+    record = train(model=small_model)
+    assert record.status == "ok", record.reason
+    about = record.spec["model"]
+    assert about["function"] == "small_model" and "def small_model" in about["source"] and len(about["sha256"]) == 64
+    run_dir = Path(record.placement["run_dir"])
+    assert not [p for p in run_dir.rglob("*") if p.suffix in (".pkl", ".pickle")]
+
+
+def test_optimizer_arguments_that_do_not_fit() -> None:
+    record = train(optimizer_args={"momentun": 0.9})
+    assert record.status == "failed" and "momentun" in record.reason
