@@ -106,6 +106,8 @@ class Record:
         One per process: rank, host, pid, exit, ``block_s``, peaks of memory.
     samples : list of Series
         Every raw step time and loss.
+    path : str
+        Directory of the run on this machine; not part of what is stored.
     """
 
     run_id: str
@@ -127,6 +129,7 @@ class Record:
     flags: list[str] = field(default_factory=list)
     workers: list[dict[str, Any]] = field(default_factory=list)
     samples: list[Series] = field(default_factory=list)
+    path: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
         if self.status not in STATUSES:
@@ -172,7 +175,9 @@ class Record:
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON values; numbers that are not finite become None."""
-        return _plain(dataclasses.asdict(self))
+        values = _plain(dataclasses.asdict(self))
+        del values["path"]
+        return values
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Record:
@@ -191,7 +196,7 @@ class Record:
                 f"record {values['run_id']!r} has schema version {values.get('schema')!r}; "
                 f"this dcbench reads version {SCHEMA_VERSION}"
             )
-        known = {f.name for f in dataclasses.fields(cls)}
+        known = {f.name for f in dataclasses.fields(cls)} - {"path"}
         try:
             fields = {n: v for n, v in values.items() if n in known}
             fields["samples"] = [_series(s) for s in values.get("samples", [])]

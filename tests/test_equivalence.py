@@ -28,7 +28,7 @@ PLACES = ({"backend": "mirrored", "devices": 2}, {"backend": "horovod", "devices
 
 def weights(run: Record) -> dict[str, np.ndarray]:
     """Read the saved weights of a run, without TensorFlow."""
-    path = Path(run.placement["run_dir"]) / "model.keras"
+    path = Path(run.path) / "model.keras"
     found: dict[str, np.ndarray] = {}
     with zipfile.ZipFile(path) as archive, archive.open("model.weights.h5") as file, h5py.File(file) as h5:
         h5.visititems(lambda n, d: found.update({n: d[()]}) if isinstance(d, h5py.Dataset) else None)

@@ -140,7 +140,7 @@ def test_saved_model_is_reloaded_and_evaluates_the_same(tmp_path: Path) -> None:
         "model = keras.saving.load_model(sys.argv[1], safe_mode=True)\n"
         "print(float((model.predict(data.test[0], verbose=0).argmax(-1) == data.test[1]).mean()))\n"
     )
-    path = Path(record.placement["run_dir"]) / "model.keras"
+    path = Path(record.path) / "model.keras"
     done = subprocess.run([sys.executable, script, path], capture_output=True, text=True, timeout=120, check=True)
     assert float(done.stdout) == pytest.approx(record.metrics["test_accuracy"], abs=1e-6)
 
@@ -179,7 +179,7 @@ def test_function_of_a_record_is_described_but_not_stored() -> None:
     assert record.status == "ok", record.reason
     about = record.spec["model"]
     assert about["function"] == "small_model" and "def small_model" in about["source"] and len(about["sha256"]) == 64
-    run_dir = Path(record.placement["run_dir"])
+    run_dir = Path(record.path)
     assert not [p for p in run_dir.rglob("*") if p.suffix in (".pkl", ".pickle")]
 
 
