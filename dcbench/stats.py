@@ -1,0 +1,287 @@
+"""Statistics of repeated measurements: medians, paired ratios, scaling; it knows numbers and tables, nothing of runs.
+
+Speeds spread by factors, so intervals are taken over logarithms: Student's t below ten values, the bootstrap from
+ten on. One value has no interval, and then nothing is claimed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dcbench.errors import SpecError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+BOOTSTRAP_FROM = 10
+CONFIDENCE = 0.95
+KEY = ("backend", "devices", "batch_per_device")
+NO_DIFFERENCE = "no difference shown"
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """
+    A value with its interval.
+
+    Parameters
+    ----------
+    value, low, high : float
+        The estimate and the ends of its interval; the ends are NaN where there was only one measurement.
+    count : int
+        Measurements it rests on.
+
+    Examples
+    --------
+    >>> f"{Estimate(1.5, 1.25, 1.8, 5):.2f}"
+    '1.50 [1.25, 1.80]'
+    >>> f"{Estimate(0.75, float('nan'), float('nan'), 1):.0%}"
+    '75%'
+    """
+
+    value: float
+    low: float
+    high: float
+    count: int
+
+    @property
+    def has_interval(self) -> bool:
+        """Whether there were enough measurements for an interval."""
+        return math.isfinite(self.low) and math.isfinite(self.high)
+
+    def scaled(self, factor: float) -> Estimate:
+        """Return the estimate with value and ends multiplied by a positive factor."""
+        return Estimate(self.value * factor, self.low * factor, self.high * factor, self.count)
+
+    def __format__(self, form: str) -> str:
+        if not self.has_interval:
+            return format(self.value, form)
+        return f"{format(self.value, form)} [{format(self.low, form)}, {format(self.high, form)}]"
+
+
+def median_interval(values: Iterable[float], confidence: float = CONFIDENCE) -> Estimate:
+    """
+    Estimate the median of positive measurements and its interval.
+
+    Parameters
+    ----------
+    values : iterable of float
+        Positive and finite.
+    confidence : float
+        Between 0 and 1.
+
+    Returns
+    -------
+    Estimate
+        Below ten values the interval is Student's t of the logarithms (the median where they are symmetric),
+        widened to the median where needed; from ten on it is the percentile bootstrap of the median.
+
+    Examples
+    --------
+    >>> f"{median_interval([98.0, 100.0, 103.0]):.1f}"
+    '100.0 [94.3, 106.7]'
+    """
+    sample = _positive(values)
+    middle = float(np.median(sample))
+    if len(sample) == 1:
+        return Estimate(middle, math.nan, math.nan, 1)
+    if len(sample) >= BOOTSTRAP_FROM:
+        low, high = _bootstrap(sample, np.median, confidence, "percentile")
+    else:
+        low, high = np.exp(_student(np.log(sample), confidence))
+    return Estimate(middle, min(float(low), middle), max(float(high), middle), len(sample))
+
+
+def ratio(numerator: Iterable[float], denominator: Iterable[float], confidence: float = CONFIDENCE) -> Estimate:
+    """
+    Estimate the ratio of two series of positive measurements, paired by position.
+
+    Parameters
+    ----------
+    numerator, denominator : iterable of float
+        Of equal length; entry i of both was measured in the same round. A pair with a NaN is left out.
+    confidence : float
+        Between 0 and 1.
+
+    Returns
+    -------
+    Estimate
+        The geometric mean of the ratios; its interval is Student's t of the log ratios below ten pairs, the BCa
+        bootstrap of their mean from ten on (Efron, 1987).
+
+    Examples
+    --------
+    >>> f"{ratio([150.0, 160.0, 155.0], [100.0, 101.0, 99.0]):.2f}"
+    '1.55 [1.44, 1.66]'
+    """
+    above, below = np.array(list(numerator), float), np.array(list(denominator), float)
+    if above.shape != below.shape:
+        raise SpecError(f"{len(above)} and {len(below)} measurements cannot be paired; give as many of each")
+    both = np.isfinite(above) & np.isfinite(below)
+    logs = np.log(_positive(above[both])) - np.log(_positive(below[both]))
+    centre = float(logs.mean())
+    if len(logs) >= BOOTSTRAP_FROM and np.ptp(logs) > 0:
+        low, high = _bootstrap(logs, np.mean, confidence, "BCa")
+    else:
+        low, high = _student(logs, confidence)
+    return Estimate(math.exp(centre), math.exp(low), math.exp(high), len(logs))
+
+
+def verdict(estimate: Estimate, higher: str = "higher", lower: str = "lower", against: float = 1.0) -> str:
+    """
+    Say what a ratio shows.
+
+    Parameters
+    ----------
+    estimate : Estimate
+    higher, lower : str
+        The words for an interval wholly above or below `against`.
+    against : float
+
+    Returns
+    -------
+    str
+        ``"no difference shown"`` where the interval spans `against` or there is none.
+
+    Examples
+    --------
+    >>> verdict(Estimate(1.5, 1.25, 1.8, 5), "faster", "slower")
+    'faster'
+    >>> verdict(Estimate(1.1, 0.98, 1.2, 5))
+    'no difference shown'
+    """
+    if not estimate.has_interval or estimate.low <= against <= estimate.high:
+        return NO_DIFFERENCE
+    return higher if estimate.low > against else lower
+
+
+def efficiency(many: Iterable[float], one: Iterable[float], devices: int) -> Estimate:
+    """
+    Estimate the scaling efficiency E(n) = T(n) / (n T(1)) from paired throughputs.
+
+    Parameters
+    ----------
+    many, one : iterable of float
+        Throughput (examples/s) on `devices` devices and on one, paired by round.
+    devices : int
+        n.
+
+    Returns
+    -------
+    Estimate
+
+    Examples
+    --------
+    >>> f"{efficiency([150.0], [100.0], 2):.2f}"
+    '0.75'
+    """
+    return ratio(many, one).scaled(1 / devices)
+
+
+def largest_difference(curve: Sequence[float], reference: Sequence[float]) -> float:
+    """
+    Return the largest |a - b| / |b| between two curves over the steps that both have.
+
+    Examples
+    --------
+    >>> round(largest_difference([2.0, 1.1], [2.0, 1.0, 0.5]), 3)
+    0.1
+    """
+    shared = min(len(curve), len(reference))
+    if not shared:
+        raise SpecError("two curves without a common step cannot be compared; give curves of completed runs")
+    a, b = np.asarray(curve[:shared], float), np.asarray(reference[:shared], float)
+    return float(np.max(np.abs(a - b) / np.abs(b)))
+
+
+def scaling(table: pd.DataFrame, base: str = "single", ceiling: str = "independent") -> pd.DataFrame:
+    """
+    Summarise weak scaling: throughput, speed-up, efficiency and the part of the ceiling reached.
+
+    Parameters
+    ----------
+    table : DataFrame
+        One row per run, in the order in which they ran, with the columns of ``KEY``, ``status`` and ``throughput``
+        (examples/s). The k-th runs of two configurations are a pair; a run that is not ``"ok"`` keeps its place.
+    base : str
+        The backend whose one-device run is T(1); its least batch per device is the one compared.
+    ceiling : str
+        The backend without communication.
+
+    Returns
+    -------
+    DataFrame
+        One row per backend and number of devices, with the columns ``backend``, ``devices``, ``repeats`` and an
+        `Estimate` in each of ``throughput`` (examples/s), ``speedup``, ``efficiency`` and ``of_ceiling`` (None where
+        the ceiling was not measured).
+    """
+    import pandas as pd
+
+    rounds = _rounds(table)
+    batch = min((b for name, n, b in rounds if name == base and n == 1), default=None)
+    if batch is None:
+        raise SpecError(f"scaling needs runs of backend {base!r} on 1 device, and there are none; add them to the sweep")
+    rows = []
+    for (backend, devices, size), measured in rounds.items():
+        if size != batch or not np.isfinite(measured).any():
+            continue
+        speedup, top = _paired(measured, rounds[base, 1, batch]), rounds.get((ceiling, devices, batch))
+        rows.append(
+            {
+                "backend": backend,
+                "devices": devices,
+                "repeats": int(np.isfinite(measured).sum()),
+                "throughput": median_interval(measured[np.isfinite(measured)]),
+                "speedup": speedup,
+                "efficiency": speedup.scaled(1 / devices),
+                "of_ceiling": None if top is None else _paired(measured, top),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _rounds(table: pd.DataFrame) -> dict[tuple[str, int, int], np.ndarray]:
+    """Return each configuration's throughput by round; NaN where a run failed."""
+    kept = table["throughput"].where(table["status"] == "ok")
+    grouped = kept.groupby([table[name] for name in KEY], sort=False)
+    return {(str(b), int(n), int(size)): rows.to_numpy(float) for (b, n, size), rows in grouped}
+
+
+def _paired(above: np.ndarray, below: np.ndarray) -> Estimate:
+    shared = min(len(above), len(below))
+    if not (np.isfinite(above[:shared]) & np.isfinite(below[:shared])).any():
+        return Estimate(math.nan, math.nan, math.nan, 0)
+    return ratio(above[:shared], below[:shared])
+
+
+def _positive(values: Iterable[float]) -> np.ndarray:
+    sample = np.array(list(values), float)
+    if not len(sample):
+        raise SpecError("no measurements were given; give at least one")
+    bad = sample[~(np.isfinite(sample) & (sample > 0))]
+    if len(bad):
+        raise SpecError(f"the measurement {bad[0]} is not a positive number; leave failed runs out")
+    return sample
+
+
+def _student(sample: np.ndarray, confidence: float) -> tuple[float, float]:
+    """Return the t interval of a mean; NaN for one value."""
+    from scipy.stats import t
+
+    if len(sample) == 1:
+        return math.nan, math.nan
+    half = float(t.ppf((1 + confidence) / 2, len(sample) - 1) * sample.std(ddof=1) / math.sqrt(len(sample)))
+    return float(sample.mean() - half), float(sample.mean() + half)
+
+
+def _bootstrap(sample: np.ndarray, statistic: object, confidence: float, method: str) -> tuple[float, float]:
+    """Return SciPy's bootstrap interval, from a fixed seed so that a report can be made again."""
+    from scipy.stats import bootstrap
+
+    found = bootstrap((sample,), statistic, confidence_level=confidence, n_resamples=4000, method=method, rng=0)
+    return float(found.confidence_interval.low), float(found.confidence_interval.high)
