@@ -1,0 +1,202 @@
+"""What this machine has: the cores and memory that a process may use, its GPUs, its load.
+
+It knows nothing of runs, and it starts nothing on a device.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import os
+import platform
+import re
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from dcbench.gpus import Gpu, Link, inspect_gpus
+
+# the settings that change how a run performs; everything else of the environment stays private
+RECORDED_VARIABLES = (
+    "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "HOROVOD_CACHE_CAPACITY", "HOROVOD_CYCLE_TIME",
+    "HOROVOD_FUSION_THRESHOLD", "HOROVOD_GPU_ALLREDUCE", "HOROVOD_HIERARCHICAL_ALLREDUCE", "HOROVOD_NUM_NCCL_STREAMS",
+    "KMP_AFFINITY", "KMP_BLOCKTIME", "LD_PRELOAD", "MALLOC_ARENA_MAX", "NCCL_ALGO", "NCCL_BUFFSIZE", "NCCL_IB_DISABLE",
+    "NCCL_MAX_NCHANNELS", "NCCL_MIN_NCHANNELS", "NCCL_P2P_DISABLE", "NCCL_PROTO", "NCCL_SHM_DISABLE",
+    "NCCL_SOCKET_IFNAME", "OMP_NUM_THREADS", "OMP_PROC_BIND", "OPENBLAS_NUM_THREADS", "TF_ENABLE_ONEDNN_OPTS",
+    "TF_FORCE_GPU_ALLOW_GROWTH", "TF_GPU_ALLOCATOR", "TF_GPU_THREAD_COUNT", "TF_GPU_THREAD_MODE",
+    "TF_NUM_INTEROP_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_XLA_FLAGS", "XLA_FLAGS",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Machine:
+    """
+    The machine as this process may use it.
+
+    Attributes
+    ----------
+    host, os, cpu_model : str
+    cores : tuple of int
+        Ids of the usable CPUs: affinity, cut to the control group's quota; CPUs of different physical cores first.
+    physical_cores : int
+        Physical cores behind `cores`; fewer than ``len(cores)`` where CPUs share a core.
+    quota_cores : float or None
+        CPU time that the control group allows (cores); None where it sets no limit.
+    memory_bytes : int
+        Installed memory, or the control group's limit where that is less.
+    gpus : tuple of Gpu
+        The GPUs that ``CUDA_VISIBLE_DEVICES`` leaves visible; `gpu_note` says why there are none.
+    links : tuple of Link
+        One for each pair of GPUs.
+    load_1min : float
+        Load average of the last minute when it was asked.
+    environment : dict
+        The recorded settings of the environment (an allow-list).
+    """
+
+    host: str
+    os: str
+    cpu_model: str
+    cores: tuple[int, ...]
+    physical_cores: int
+    quota_cores: float | None
+    memory_bytes: int
+    gpus: tuple[Gpu, ...]
+    gpu_note: str
+    links: tuple[Link, ...]
+    load_1min: float
+    environment: dict[str, str]
+
+    @property
+    def name(self) -> str:
+        """Short label, such as "2 × AMD EPYC cores" or "4 × NVIDIA H100"."""
+        if self.gpus:
+            kinds = sorted({g.name for g in self.gpus})
+            return " + ".join(f"{sum(g.name == kind for g in self.gpus)} × {kind}" for kind in kinds)
+        return f"{len(self.cores)} × {self.cpu_model} core{'s' if len(self.cores) > 1 else ''}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all facts and the short label as JSON values."""
+        return json.loads(json.dumps({"name": self.name, **dataclasses.asdict(self)}))
+
+
+def inspect_machine() -> Machine:
+    """
+    Find out what this process may use of its machine, in some ten milliseconds.
+
+    Returns
+    -------
+    Machine
+
+    Examples
+    --------
+    >>> machine = inspect_machine()
+    >>> len(machine.cores) >= 1 and machine.memory_bytes > 0
+    True
+    """
+    quota = cpu_quota()
+    cores = usable_cores(quota)
+    gpus, links, note = inspect_gpus()
+    return Machine(
+        host=socket.gethostname(),
+        os=_os_name(),
+        cpu_model=cpu_model(),
+        cores=cores,
+        physical_cores=len({_siblings(c) for c in cores}),
+        quota_cores=quota,
+        memory_bytes=min(psutil.virtual_memory().total, memory_limit_bytes() or 2**63),
+        gpus=gpus,
+        gpu_note=note,
+        links=links,
+        load_1min=os.getloadavg()[0],
+        environment={n: os.environ[n] for n in RECORDED_VARIABLES if n in os.environ},
+    )
+
+
+def usable_cores(quota: float | None, root: Path = Path("/")) -> tuple[int, ...]:
+    """
+    List the CPUs of this process, cut to its quota of CPU time (rounded down, at least one).
+
+    Parameters
+    ----------
+    quota : float or None
+        CPU time allowed (cores).
+    root : Path
+        Where ``sys`` is found.
+
+    Returns
+    -------
+    tuple of int
+        One CPU of each physical core first, then the CPUs that share a core with those.
+    """
+    allowed = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
+    groups = [_siblings(c, root) for c in allowed]
+    first = [c for i, c in enumerate(allowed) if groups[i] not in groups[:i]]
+    ordered = first + [c for c in allowed if c not in first]
+    return tuple(ordered if quota is None else ordered[: max(1, int(quota))])
+
+
+def cpu_quota(root: Path = Path("/")) -> float | None:
+    """Return the CPU time that the control groups (version 1 or 2) allow (cores), or None for no limit."""
+    found = []
+    for folder in _control_groups("cpu", root):
+        if limit := _read(folder / "cpu.max").split():
+            quota, period = limit[0], limit[1]
+        else:
+            quota, period = _read(folder / "cpu.cfs_quota_us"), _read(folder / "cpu.cfs_period_us")
+        if quota.isdigit() and period.isdigit() and int(period) > 0:
+            found.append(int(quota) / int(period))
+    return min(found, default=None)
+
+
+def memory_limit_bytes(root: Path = Path("/")) -> int | None:
+    """Return the memory (bytes) that the control groups allow, or None for no limit."""
+    limits = [
+        int(text)
+        for folder in _control_groups("memory", root)
+        for name in ("memory.max", "memory.limit_in_bytes")
+        if (text := _read(folder / name)).isdigit()
+    ]
+    return min(limits, default=None)
+
+
+def _control_groups(controller: str, root: Path) -> list[Path]:
+    """List the folders of this process's group and of all groups above it; a limit of any of them holds."""
+    folders: list[Path] = []
+    for line in _read(root / "proc/self/cgroup").splitlines():
+        _, controllers, path = line.split(":", 2)
+        if controllers and controller not in controllers.split(","):
+            continue
+        base = root / "sys/fs/cgroup" / (controllers and controller)
+        group = base / path.lstrip("/")
+        folders += [f for f in (group, *group.parents) if f == base or base in f.parents]
+    return folders
+
+
+def cpu_model(root: Path = Path("/")) -> str:
+    """Return the processor's name without trade marks and clock rates."""
+    match = re.search(r"^(?:model name|Hardware|cpu model)\s*:\s*(.+)$", _read(root / "proc/cpuinfo"), re.MULTILINE)
+    name = match[1] if match else platform.processor() or platform.machine()
+    return " ".join(re.sub(r"\((R|TM|tm|r)\)|@.*$|\bCPU\b|\bProcessor\b|\b\d+-Core\b", " ", name).split())
+
+
+@functools.cache
+def _siblings(core: int, root: Path = Path("/")) -> str:
+    """Return the list of CPUs that share a physical core, as the kernel writes it; the CPU itself where unknown."""
+    return _read(root / f"sys/devices/system/cpu/cpu{core}/topology/thread_siblings_list") or str(core)
+
+
+def _os_name() -> str:
+    release = re.search(r'^PRETTY_NAME="?([^"\n]+)', _read(Path("/etc/os-release")), re.MULTILINE)
+    return f"{release[1] if release else platform.system()}, kernel {platform.release()}"
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace").strip()
+    except OSError:
+        return ""  # absent: this system keeps the fact elsewhere, or has no such limit
