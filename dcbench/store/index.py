@@ -1,0 +1,114 @@
+"""A derived file that lets thousands of records be listed without reading them: one line a record.
+
+It can be deleted at any time. A line counts only while it matches its ``record.json`` (inode, time, size), so
+that writers that come together, crash, or know nothing of the index cannot make it lie.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from dcbench.errors import StoreError
+from dcbench.store.runs import RECORD_FILE, is_run_id, json_objects, write_atomically
+
+INDEX_FILE = "index.jsonl"
+Entry = dict[str, Any]
+
+
+def append(root: Path, entries: Iterable[Entry]) -> None:
+    """Add lines to the index of `root`; where that folder cannot be written, reading only takes longer."""
+    with contextlib.suppress(OSError):
+        number = os.open(root / INDEX_FILE, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        try:
+            os.write(number, _text(entries))  # one call, so that lines of several writers do not mix
+        finally:
+            os.close(number)
+
+
+def entry(run_dir: Path, layout: str, row: dict[str, Any]) -> Entry:
+    """Make the line of one record; `layout` names the columns that `row` was made with."""
+    return {"run": run_dir.name, "file": _identity(run_dir / RECORD_FILE), "layout": layout, "row": row}
+
+
+def rows(root: Path, layout: str, read: Callable[[Path], dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """
+    Return the row of each run directory in `root`, from its index line where that is current.
+
+    Parameters
+    ----------
+    root : Path
+        Folder of all runs.
+    layout : str
+        Lines of another layout are made anew.
+    read : callable
+        Makes the row of a run directory from its ``record.json``.
+
+    Returns
+    -------
+    dict of str to dict
+        By name of the directory, in order of name.
+    """
+    lines = _lines(root)
+    current = {e["run"]: e for e in lines if e.get("layout") == layout and isinstance(e.get("run"), str)}
+    found: dict[str, dict[str, Any]] = {}
+    fresh: list[Entry] = []
+    for run_dir in run_directories(root):
+        line = current.get(run_dir.name)
+        identity = _identity(run_dir / RECORD_FILE)
+        if (
+            line is None
+            or identity is None
+            or line.get("file") != identity
+            or not isinstance(line.get("row"), dict)
+        ):
+            line = {"run": run_dir.name, "file": identity, "layout": layout, "row": read(run_dir)}
+            if identity is not None:
+                fresh.append(line)
+        found[run_dir.name] = line["row"]
+        current[run_dir.name] = line
+    if fresh:
+        append(root, fresh)
+    if len(lines) + len(fresh) > 2 * len(found) + 100:
+        _compact(root, [current[name] for name in found])
+    return found
+
+
+def run_directories(root: Path) -> list[Path]:
+    """List the directories in `root` that can be runs, by name and so by time."""
+    try:
+        with os.scandir(root) as entries:
+            return [
+                root / name for name in sorted(e.name for e in entries if is_run_id(e.name) and e.is_dir())
+            ]
+    except FileNotFoundError:
+        return []
+
+
+def _lines(root: Path) -> list[Entry]:
+    try:
+        return list(json_objects((root / INDEX_FILE).read_bytes()))
+    except OSError:
+        return []  # absent or unreadable: every row is made from its record
+
+
+def _compact(root: Path, entries: list[Entry]) -> None:
+    """Rewrite the index without the lines of removed and rewritten records."""
+    with contextlib.suppress(StoreError):
+        write_atomically(root / INDEX_FILE, _text(e for e in entries if e["file"] is not None))
+
+
+def _text(entries: Iterable[Entry]) -> bytes:
+    return "".join(json.dumps(e, separators=(",", ":")) + "\n" for e in entries).encode()
+
+
+def _identity(path: Path) -> list[int] | None:
+    try:
+        about = path.stat()
+    except OSError:
+        return None
+    return [about.st_ino, about.st_mtime_ns, about.st_size]

@@ -1,0 +1,259 @@
+"""Where a run keeps its files, how they are written whole or not at all, and how they are read with suspicion."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from dcbench.errors import StoreError
+from dcbench.record import Record
+from dcbench.registry import nearest
+
+MAX_RECORD_BYTES = 2**30
+RECORD_FILE = "record.json"
+_RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
+
+
+def _project() -> Path:
+    """Return the folder of the project this package is installed from, else the working folder."""
+    above = Path(__file__).resolve().parents[2]
+    return above if (above / "pyproject.toml").is_file() else Path.cwd()
+
+
+def root() -> Path:
+    """Return the folder of all runs: ``DCBENCH_RUNS``, else ``data/runs`` of the project."""
+    return Path(os.environ.get("DCBENCH_RUNS") or _project() / "data" / "runs").expanduser()
+
+
+def cache_dir() -> Path:
+    """Return the folder of cached datasets: ``DCBENCH_CACHE``, else ``data/cache`` of the project."""
+    return Path(os.environ.get("DCBENCH_CACHE") or _project() / "data" / "cache").expanduser()
+
+
+def is_run_id(name: str) -> bool:
+    """Say whether `name` can name a run: letters, digits, ``.``, ``_`` and ``-``, not beginning with a mark."""
+    return _RUN_ID.fullmatch(name) is not None
+
+
+def create(spec: Mapping[str, Any], spec_hash: str, root: Path | None = None) -> Path:
+    """
+    Make the directory of a new run and write its ``spec.json``.
+
+    Parameters
+    ----------
+    spec : mapping
+        As from ``RunSpec.to_dict``.
+    spec_hash : str
+    root : Path, optional
+        Folder of all runs.
+
+    Returns
+    -------
+    Path
+        The directory; its name is the run's id, which sorts by time.
+
+    Raises
+    ------
+    StoreError
+        If the folder cannot be written; nothing is left behind.
+    """
+    base = _base(root)
+    with _explained("keep a run", base):
+        base.mkdir(parents=True, exist_ok=True)
+        run_dir = base / f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
+        run_dir.mkdir()
+    try:
+        write_atomically(run_dir / "spec.json", _json({**spec, "spec_hash": spec_hash}, indent=1))
+    except BaseException:
+        shutil.rmtree(run_dir, ignore_errors=True)
+        raise
+    return run_dir
+
+
+def write_record(record: Record, run_dir: Path) -> Path:
+    """
+    Write ``record.json`` whole or not at all.
+
+    Raises
+    ------
+    StoreError
+        If the folder is unwritable or full, or the record larger than ``MAX_RECORD_BYTES``.
+    """
+    text = _json(record.to_dict())
+    if len(text) > MAX_RECORD_BYTES:
+        raise StoreError(
+            f"the record of run {record.run_id!r} takes {len(text)} bytes, more than {MAX_RECORD_BYTES}; "
+            "ask for fewer steps in one run"
+        )
+    path = Path(run_dir) / RECORD_FILE
+    write_atomically(path, text)
+    return path
+
+
+def load_record(run: str | Path, root: Path | None = None) -> Record:
+    """
+    Read the record of a run.
+
+    Parameters
+    ----------
+    run : str or Path
+        A run's id, its directory, or its ``record.json``.
+    root : Path, optional
+        Folder of all runs.
+
+    Raises
+    ------
+    StoreError
+        If there is no such run, or its record is damaged, foreign, too large or of another schema version.
+    """
+    path = find_run(run, root)
+    record = Record.from_dict(read_json(path if path.is_file() else path / RECORD_FILE))
+    record.path = str(path.parent if path.is_file() else path)
+    return record
+
+
+def find_run(run: str | Path, root: Path | None = None) -> Path:
+    """Return the directory of a run's id, or an existing path as it is."""
+    base = _base(root)
+    if isinstance(run, str) and is_run_id(run) and (base / run).is_dir():
+        return base / run
+    if Path(run).expanduser().exists():
+        return Path(run).expanduser()
+    known = [p.name for p in base.iterdir()] if base.is_dir() else []
+    raise StoreError(
+        f"there is no run {str(run)!r} in {base}{nearest(str(run), known)}; list them with 'dcbench runs list'"
+    )
+
+
+def remove(run_id: str, root: Path | None = None) -> None:
+    """
+    Delete a run's directory.
+
+    Raises
+    ------
+    StoreError
+        If `run_id` is not the id of a run in `root`, or cannot be deleted.
+    """
+    base = _base(root)
+    if not is_run_id(run_id) or not any(
+        (base / run_id / name).is_file() for name in (RECORD_FILE, "spec.json")
+    ):
+        raise StoreError(f"{run_id!r} is not the id of a run in {base}; list them with 'dcbench runs list'")
+    with _explained(f"delete run {run_id!r}", base):
+        shutil.rmtree(base / run_id)
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file of at most ``MAX_RECORD_BYTES``, or raise a `StoreError`."""
+    try:
+        if (size := path.stat().st_size) > MAX_RECORD_BYTES:
+            raise StoreError(f"{path} holds {size} bytes, more than {MAX_RECORD_BYTES}; it is not read")
+        return json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise StoreError(
+            f"{path.parent.name} has no {path.name}: the run goes on, or ended without a record"
+        ) from None
+    except OSError as error:
+        raise StoreError(f"{path} cannot be read: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise StoreError(f"{path} is damaged: it is not JSON ({type(error).__name__})") from error
+
+
+def read_events(path: Path, offset: int = 0) -> tuple[list[dict[str, Any]], int]:
+    """
+    Read the whole lines that were added to an event file.
+
+    Parameters
+    ----------
+    path : Path
+        ``events.jsonl`` of a run; it may not exist yet.
+    offset : int
+        Bytes read before.
+
+    Returns
+    -------
+    events : list of dict
+        Lines that are not JSON objects are left out.
+    offset : int
+        Where to go on; a line still being written is left for then.
+    """
+    try:
+        with open(path, "rb") as file:
+            file.seek(offset)
+            text = file.read()
+    except FileNotFoundError:
+        return [], offset
+    whole = text[: text.rfind(b"\n") + 1]
+    return list(json_objects(whole)), offset + len(whole)
+
+
+def json_objects(text: bytes) -> Iterator[dict[str, Any]]:
+    """Yield the JSON objects among the lines of `text`; a torn or foreign line is left out."""
+    for line in text.split(b"\n"):
+        try:
+            value = json.loads(line)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(value, dict):
+            yield value
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """
+    Write a file so that readers, and a power cut, see the old content or the new, and nothing between.
+
+    Raises
+    ------
+    StoreError
+        If it cannot be written; no part of it is left behind.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(3)}")
+    try:
+        with _explained(f"write {path.name}", path.parent), open(temporary, "xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+            os.replace(temporary, path)
+            _sync_folder(path.parent)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
+
+
+def _sync_folder(folder: Path) -> None:
+    number = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
+
+
+def _base(given: Path | None) -> Path:
+    return root() if given is None else Path(given)
+
+
+def _json(value: Any, indent: int | None = None) -> bytes:
+    return json.dumps(value, allow_nan=False, indent=indent).encode()
+
+
+@contextlib.contextmanager
+def _explained(doing: str, folder: Path) -> Iterator[None]:
+    """Turn an `OSError` into the sentence of a `StoreError`."""
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        advice = "free some space there" if full else "make that folder writable"
+        raise StoreError(
+            f"cannot {doing} in {folder}: {(error.strerror or str(error)).lower()}; {advice}, or set DCBENCH_RUNS to another folder"
+        ) from error

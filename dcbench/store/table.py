@@ -1,0 +1,169 @@
+"""Records as one tidy table, a row a run, for analysis and export; it knows which columns a row has."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dcbench import spec
+from dcbench.errors import StoreError
+from dcbench.record import METRICS, SCHEMA_VERSION, Record
+from dcbench.store import index, runs
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FORMATS = ("csv", "json", "parquet")
+VERSIONS = ("dcbench", "python", "tensorflow", "keras", "horovod")
+_RUN = ("run_id", "status", "reason", "kind", "started_utc", "duration_s", "spec_hash")
+_SPEC = (*spec.field_names(), "global_batch")
+_FACTS = {  # column: where a record has it
+    "machine": ("machine", "name"),
+    "host": ("machine", "host"),
+    "cpu_model": ("machine", "cpu_model"),
+    "load_1min": ("machine", "load_1min"),
+    "started_by": ("placement", "start"),
+    "oversubscribed": ("placement", "oversubscribed"),
+    "parameters": ("model", "parameters"),
+    "gradient_bytes": ("model", "gradient_bytes"),
+    "flops_per_example": ("model", "flops_per_example"),
+    "data_source": ("data", "source"),
+    "examples": ("data", "examples"),
+}
+COLUMNS = (*_RUN, *_SPEC, *METRICS, *_FACTS, *(f"{n}_version" for n in VERSIONS), "flags")
+_LAYOUT = hashlib.sha256(repr((SCHEMA_VERSION, COLUMNS)).encode()).hexdigest()[:12]
+_UNSAFE = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet would run such a cell as a formula
+
+
+def write(record: Record, run_dir: Path) -> Path:
+    """
+    Write a run's ``record.json``, whole or not at all, and its line of the index.
+
+    Parameters
+    ----------
+    record : Record
+    run_dir : Path
+        From `create`.
+
+    Returns
+    -------
+    Path
+        The file.
+
+    Raises
+    ------
+    StoreError
+        If the folder is unwritable or full.
+    """
+    run_dir = Path(run_dir)
+    path = runs.write_record(record, run_dir)
+    index.append(run_dir.parent, [index.entry(run_dir, _LAYOUT, row(record))])
+    return path
+
+
+def load_records(root: Path | None = None) -> pd.DataFrame:
+    """
+    Read all records of a folder as a tidy table.
+
+    Parameters
+    ----------
+    root : Path, optional
+        Folder of all runs; `store.root` unless given.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a run, oldest first; columns `COLUMNS`: spec fields, metrics (NaN where a run has none), machine,
+        versions. ``.attrs["skipped"]`` maps what could not be read to the reason.
+    """
+    import pandas as pd
+
+    base = runs.root() if root is None else Path(root)
+    rows = index.rows(base, _LAYOUT, _read_row)
+    good = [r for r in rows.values() if "error" not in r]
+    table = pd.DataFrame({c: [r.get(c) for r in good] for c in COLUMNS})
+    for column in ("duration_s", *METRICS):
+        table[column] = table[column].astype(float)
+    table["started_utc"] = pd.to_datetime(table["started_utc"], utc=True, errors="coerce", format="ISO8601")
+    table.attrs["skipped"] = {name: r["error"] for name, r in rows.items() if "error" in r}
+    return table
+
+
+def row(record: Record) -> dict[str, Any]:
+    """Return a record's row: plain values by column."""
+    whole = dataclasses.replace(record, samples=[]).to_dict()
+    found = {n: whole[n] for n in _RUN}
+    found |= {n: _cell(record.spec.get(n)) for n in _SPEC}
+    found |= {n: whole["metrics"].get(n) for n in METRICS}
+    found |= {n: _cell(whole[part].get(key)) for n, (part, key) in _FACTS.items()}
+    found |= {f"{n}_version": whole["versions"].get(n) for n in VERSIONS}
+    return found | {"flags": "; ".join(map(str, record.flags))}
+
+
+def _read_row(run_dir: Path) -> dict[str, Any]:
+    try:
+        record = runs.load_record(run_dir)
+        if record.run_id != run_dir.name:
+            return {"error": f"its record is of the run {record.run_id!r}; give the folder that name"}
+        return row(record)
+    except StoreError as error:
+        return {"error": str(error)}
+    except (TypeError, ValueError, AttributeError, KeyError) as error:
+        return {"error": f"{run_dir.name}'s record is damaged: {type(error).__name__}: {error}"}
+
+
+def _cell(value: Any) -> Any:
+    """Return a plain value: a function's name, and other collections as JSON."""
+    if isinstance(value, Mapping) and "function" in value:
+        return value["function"]
+    return json.dumps(value) if isinstance(value, list | Mapping) else value
+
+
+def export(path: Path, table: pd.DataFrame) -> Path:
+    """
+    Write a table as CSV, JSON (a list of rows) or Parquet, by the ending of `path`.
+
+    Parameters
+    ----------
+    path : Path
+        Its folder must exist; a file of that name is replaced.
+    table : pandas.DataFrame
+        As from `load_records`.
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    StoreError
+        For another ending, an unwritable folder, or Parquet without pyarrow.
+    """
+    path = Path(path).expanduser()
+    ending = path.suffix.lstrip(".").lower()
+    if ending not in FORMATS:
+        raise StoreError(
+            f"{path.name!r} does not end in a known format; use {', '.join('.' + f for f in FORMATS)}"
+        )
+    if ending == "parquet":
+        try:
+            content = table.to_parquet(index=False)
+        except ImportError as error:
+            raise StoreError(
+                f"{path.name} is Parquet, which needs pyarrow; install it, or export .csv"
+            ) from error
+    elif ending == "csv":
+        content = table.map(_harmless).to_csv(index=False).encode()
+    else:
+        content = table.to_json(orient="records", date_format="iso", indent=1).encode()
+    runs.write_atomically(path, content)
+    return path
+
+
+def _harmless(cell: Any) -> Any:
+    """Put an apostrophe before text that a spreadsheet would take for a formula."""
+    return f"'{cell}" if isinstance(cell, str) and cell.lstrip(" ").startswith(_UNSAFE) else cell
