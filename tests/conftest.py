@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,9 +19,8 @@ def _own_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     os.environ["DCBENCH_RUNS"] = str(base / "runs")
     os.environ["DCBENCH_CACHE"] = str(base / "cache")
     yield
-    from dcbench import stop_engines
-
-    stop_engines()
+    if "dcbench.launch" in sys.modules:
+        sys.modules["dcbench.launch"].stop_engines()
 
 
 @pytest.fixture

@@ -1,0 +1,170 @@
+"""Speed as ratios, each measured in one run on this machine: prints a table, writes JSON, never asserts a time.
+
+``make bench`` runs it; ``--quick`` takes fewer repeats and is for trying it out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+HERE = Path(__file__).parent
+PROJECT = HERE.parents[1]
+SPEC = {"model": "mlp", "backend": "horovod", "devices": 2, "steps": 20}
+COLD = (
+    "import time, dcbench\n"
+    "record = dcbench.run(dcbench.RunSpec(model='mlp', steps=2, warmup_max_steps=10)).result()\n"
+    "assert record.ok, record.reason\n"
+    "print('FIRST', record.metrics['first_step_s'])\n"
+)
+
+
+def horovodrun_to_first_step() -> float:
+    """Start an equal script by ``horovodrun -np 2``; return the time to the end of its first step (s)."""
+    runner = Path(sys.executable).with_name("horovodrun")
+    environment = os.environ | {"PATH": f"{runner.parent}{os.pathsep}{os.environ['PATH']}"}
+    start = time.monotonic()
+    command = [str(runner), "--gloo", "-np", "2", sys.executable, str(HERE / "first_step.py")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True, env=environment)
+    found = re.search(r"FIRST_STEP ([\d.]+)", done.stdout)
+    assert found, done.stdout[-2000:]
+    return float(found[1]) - start
+
+
+def warm_to_first_step() -> float:
+    """Return the time from `run()` to the end of the first step of a 2-rank Horovod run (s), the engine warm."""
+    import dcbench
+
+    record = dcbench.run(dcbench.RunSpec(**SPEC)).result(120)
+    assert record.ok, record.reason
+    return record.metrics["first_step_s"]
+
+
+def process_s(*command: str) -> float:
+    """Return the wall time of a process (s)."""
+    start = time.perf_counter()
+    subprocess.run([sys.executable, *command], check=True, capture_output=True, cwd=PROJECT, timeout=300)
+    return time.perf_counter() - start
+
+
+def cold_to_first_step() -> float:
+    """Return the time from the start of a fresh interpreter to the end of the first step of its first run (s)."""
+    start = time.monotonic()
+    code = COLD.replace("record = ", "begin = time.monotonic()\nrecord = ", 1) + "print('BEGAN', begin)\n"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=PROJECT, timeout=300
+    )
+    first = float(re.search(r"FIRST ([\d.]+)", done.stdout)[1])  # type: ignore[index]
+    began = float(re.search(r"BEGAN ([\d.]+)", done.stdout)[1])  # type: ignore[index]
+    return began - start + first
+
+
+def paired(one: Callable[[], float], other: Callable[[], float], count: int) -> np.ndarray:
+    """Return `count` pairs (s), taken in turn A B B A."""
+    rows = []
+    for pair in range(count):
+        first, second = (one, other) if pair % 2 == 0 else (other, one)
+        a, b = first(), second()
+        rows.append((a, b) if pair % 2 == 0 else (b, a))
+    return np.array(rows)
+
+
+def ratio(pairs: np.ndarray) -> dict[str, float]:
+    """Return the geometric mean of the paired ratios A/B and its 95 % interval (Student's t on logarithms)."""
+    logs = np.log(pairs[:, 0] / pairs[:, 1])
+    half = stats.t.ppf(0.975, len(logs) - 1) * logs.std(ddof=1) / np.sqrt(len(logs))
+    return {name: float(np.exp(v)) for name, v in (("ratio", logs.mean()), ("low", logs.mean() - half),
+                                                   ("high", logs.mean() + half))} | {"pairs": len(logs)}  # fmt: skip
+
+
+def loops(*arguments: str, ranks: int = 1) -> dict[str, Any]:
+    """Run `loops.py`, alone or under ``horovodrun``, and return what it found."""
+    bin_folder = Path(sys.executable).parent
+    launcher = [str(bin_folder / "horovodrun"), "--gloo", "-np", str(ranks)] if ranks > 1 else []
+    command = [*launcher, sys.executable, str(HERE / "loops.py"), *arguments]
+    environment = os.environ | {"PATH": f"{bin_folder}{os.pathsep}{os.environ['PATH']}"}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=1200, cwd=PROJECT, env=environment)
+    found = re.search(r"LOOPS (\{.*\})", done.stdout)
+    if done.returncode or not found:
+        raise RuntimeError(f"{' '.join(command)} failed:\n{done.stdout[-1500:]}{done.stderr[-1500:]}")
+    return json.loads(found[1])
+
+
+def gap_to_independent(count: int) -> dict[str, float]:
+    """Return throughput of 2-rank Horovod over that of two independent copies, in runs taken in turn."""
+    import dcbench
+
+    def throughput(backend: str) -> float:
+        spec = dcbench.RunSpec(model="cnn", backend=backend, devices=2, steps=150, batch_per_device=64)
+        record = dcbench.run(spec).result(120)
+        assert record.ok, record.reason
+        return record.metrics["throughput"]
+
+    return ratio(paired(lambda: throughput("horovod"), lambda: throughput("independent"), count))
+
+
+def rows(quick: bool) -> dict[str, dict[str, Any]]:
+    """Measure every row of the table."""
+    few, pairs = (2, 20) if quick else (5, 300)
+    warm_to_first_step()
+    found: dict[str, dict[str, Any]] = {}
+
+    def add(name: str, target: str, met: Callable[[dict[str, Any]], bool], value: dict[str, Any]) -> None:
+        found[name] = value | {"target": target, "met": met(value)}
+        print(f"{name}: {found[name]}", file=sys.stderr, flush=True)
+
+    start = ratio(paired(horovodrun_to_first_step, warm_to_first_step, max(2, few - 2)))
+    add("warm first step, horovodrun / dcbench", "≥ 15", lambda v: v["ratio"] >= 15, start)
+    cold = ratio(paired(cold_to_first_step, lambda: process_s("-c", "import tensorflow"), few))
+    add("cold first step, dcbench / import tensorflow", "≤ 1.5", lambda v: v["ratio"] <= 1.5, cold)
+    light = paired(lambda: process_s("-c", "import dcbench"), lambda: process_s("-c", "pass"), 2 * few)
+    extra = {"extra_s": float(np.median(light[:, 0] - light[:, 1])), "pairs": len(light)}
+    add("import dcbench, more than pass (s)", "≤ 0.3", lambda v: v["extra_s"] <= 0.3, extra)
+    steps = loops("--step-s", "0.01", "--pairs", str(pairs))
+    stepwise = ratio(np.array(steps["pairs"])) | {"direct_us": steps["direct_s"] * 1e6, "batch": steps["batch"]}
+    stepwise["step_ms"] = float(np.median(np.array(steps["pairs"])[:, 1]) / steps["steps"] * 1e3)
+    add(
+        "step time, dcbench / bare loop",
+        "high ≤ 1.02, direct ≤ 50 µs",
+        lambda v: v["high"] <= 1.02 and v["direct_us"] <= 50,
+        stepwise,
+    )
+    both = np.array(loops("--backend", "horovod", "--pairs", str(pairs // 3), ranks=2)["pairs"])
+    add("throughput, dcbench / bare, 2 ranks", "≥ 0.95", lambda v: v["ratio"] >= 0.95, ratio(both[:, ::-1]))
+    add("throughput, horovod / independent, 2 ranks", "reported", lambda v: True, gap_to_independent(2 * few))
+    return found
+
+
+def main() -> int:
+    """Measure, print the table and write it as JSON; exit 1 where a target is missed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--json", type=Path, default=PROJECT / "data" / "reports" / "bench.json")
+    args = parser.parse_args()
+    from dcbench import inspect_machine
+
+    found = rows(args.quick)
+    args.json.parent.mkdir(parents=True, exist_ok=True)
+    args.json.write_text(json.dumps({"machine": inspect_machine().to_dict(), "rows": found}, indent=1) + "\n")
+    print(f"\n{'what':<48}{'found':<34}{'target':<30}met")
+    for name, row in found.items():
+        value = f"{row['extra_s']:.3f}" if "extra_s" in row else f"{row['ratio']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
+        value += f", direct {row['direct_us']:.0f} µs" if "direct_us" in row else ""
+        print(f"{name:<48}{value:<34}{row['target']:<30}{'yes' if row['met'] else 'NO'}")
+    print(f"written to {args.json}")
+    return 0 if all(row["met"] for row in found.values()) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
