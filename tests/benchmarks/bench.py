@@ -146,6 +146,13 @@ def rows(quick: bool) -> dict[str, dict[str, Any]]:
     return found
 
 
+def _shown(row: dict[str, Any]) -> str:
+    if "extra_s" in row:
+        return f"{row['extra_s']:.3f}"
+    direct = f", direct {row['direct_us']:.0f} µs" if "direct_us" in row else ""
+    return f"{row['ratio']:.3f} [{row['low']:.3f}, {row['high']:.3f}]{direct}"
+
+
 def main() -> int:
     """Measure, print the table and write it as JSON; exit 1 where a target is missed."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -159,8 +166,7 @@ def main() -> int:
     args.json.write_text(json.dumps({"machine": inspect_machine().to_dict(), "rows": found}, indent=1) + "\n")
     print(f"\n{'what':<48}{'found':<34}{'target':<30}met")
     for name, row in found.items():
-        value = f"{row['extra_s']:.3f}" if "extra_s" in row else f"{row['ratio']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
-        value += f", direct {row['direct_us']:.0f} µs" if "direct_us" in row else ""
+        value = _shown(row)
         print(f"{name:<48}{value:<34}{row['target']:<30}{'yes' if row['met'] else 'NO'}")
     print(f"written to {args.json}")
     return 0 if all(row["met"] for row in found.values()) else 1
