@@ -16,6 +16,7 @@ from typing import Any
 
 import cloudpickle
 
+from dcbench import registry
 from dcbench.errors import SpecError
 
 MAX_FUNCTION_BYTES = 16 * 2**20
@@ -115,6 +116,60 @@ def pack(function: Callable[..., Any]) -> bytes:
             f"{len(packed)} bytes, more than {MAX_FUNCTION_BYTES}; load large data inside the function"
         )
     return packed
+
+
+def call(
+    function: Callable[..., Any], args: dict[str, Any], offered: dict[str, Any] | None = None, what: str = "function"
+) -> Any:
+    """
+    Call a function with a person's keywords, and with those of dcbench's own that its signature takes.
+
+    Parameters
+    ----------
+    function : callable
+    args : dict
+        A person's keywords; each must be a parameter of the function.
+    offered : dict, optional
+        What dcbench gives (such as ``input_shape``), left out where the function does not take it.
+    what : str
+        How messages name the function, such as ``"model 'cnn'"``.
+
+    Raises
+    ------
+    SpecError
+        For a keyword that the function does not take (with the nearest match), for one that is missing, and for
+        whatever the function itself raises.
+    """
+    offered = offered or {}
+    given = args | _accepted(function, args, offered, what)
+    try:
+        return function(**given)
+    except SpecError:
+        raise
+    except Exception as error:
+        text = " ".join(str(error).split())[:500]
+        raise SpecError(f"{what} raised {type(error).__name__}: {text}; correct it or its arguments") from error
+
+
+def _accepted(
+    function: Callable[..., Any], args: dict[str, Any], offered: dict[str, Any], what: str
+) -> dict[str, Any]:
+    """Check a person's keywords against the signature; return the part of `offered` that it takes."""
+    parameters = inspect.signature(function).parameters.values()
+    by_name = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    names = [p.name for p in by_name]
+    takes_all = any(p.kind is p.VAR_KEYWORD for p in parameters)
+    choices = [n for n in names if n not in offered]
+    for name in args:
+        if name in offered:
+            raise SpecError(f"{what} is given {name!r} by dcbench; leave it out of its arguments")
+        if name not in names and not takes_all:
+            known = ", ".join(choices) or "none"
+            raise SpecError(f"{what} has no argument {name!r}{registry.nearest(name, choices)} (known: {known})")
+    missing = [p.name for p in by_name if p.default is p.empty and p.name not in args and p.name not in offered]
+    if missing:
+        raise SpecError(f"{what} needs the argument {missing[0]!r}, which was not given; add it to its arguments")
+    return {n: v for n, v in offered.items() if n in names or takes_all}
 
 
 def _sha256(text: str) -> str:

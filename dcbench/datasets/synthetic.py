@@ -1,0 +1,87 @@
+"""Random inputs of any shape with targets that can be learned: what a fixed random linear teacher says of them."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from dcbench.datasets._base import Arrays, Dataset, from_arrays
+from dcbench.errors import SpecError
+
+TASKS = ("classification", "regression")
+TEST_FRACTION = 0.25
+
+
+def load(
+    cache: Path,
+    allow_download: bool = False,
+    shape: Sequence[int] = (32, 32, 3),
+    outputs: int = 10,
+    examples: int = 1024,
+    task: str = "classification",
+    seed: int = 0,
+) -> Dataset:
+    """
+    Draw a dataset.
+
+    Parameters
+    ----------
+    cache, allow_download
+        Not used.
+    shape : sequence of int
+        Shape of one input.
+    outputs : int
+        Classes, or values to predict.
+    examples : int
+        Training examples; a quarter as many more are drawn to test.
+    task : {"classification", "regression"}
+    seed : int
+
+    Returns
+    -------
+    Dataset
+        Standard normal float32 inputs.
+
+    Raises
+    ------
+    SpecError
+        For an argument out of range, or more data than half of this machine's memory.
+    """
+    _check(shape, outputs, examples, task, seed)
+    rng = np.random.default_rng(seed)
+    features = math.prod(shape)
+    teacher = rng.standard_normal((features, outputs), np.float32) / math.sqrt(features)
+
+    def draw(count: int) -> Arrays:
+        x = rng.standard_normal((count, features), np.float32)
+        said = x @ teacher
+        y = said if task == "regression" else said.argmax(1).astype(np.int32)
+        return x.reshape(count, *shape), y
+
+    train, test = draw(examples), draw(math.ceil(examples * TEST_FRACTION))
+    return from_arrays("synthetic", "synthetic", train, test, task, outputs)
+
+
+def _check(shape: Sequence[int], outputs: int, examples: int, task: str, seed: int) -> None:
+    is_shape = isinstance(shape, list | tuple) and len(shape) > 0
+    numbers = {"outputs": outputs, "examples": examples}
+    numbers |= {f"shape[{i}]": n for i, n in enumerate(shape)} if is_shape else {"shape": None}
+    for name, value in numbers.items():
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            found = shape if name == "shape" else value
+            raise SpecError(f"dataset 'synthetic' is given {name}={found!r}; give positive whole numbers")
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise SpecError(f"dataset 'synthetic' is given seed={seed!r}; give a whole number from 0")
+    if task not in TASKS:
+        raise SpecError(f"dataset 'synthetic' is given task={task!r}; give one of {', '.join(TASKS)}")
+    needed_bytes = 4 * examples * (1 + TEST_FRACTION) * (math.prod(shape) + outputs)
+    memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed_bytes > memory_bytes / 2:
+        raise SpecError(
+            f"dataset 'synthetic' of {examples} examples of shape {tuple(shape)} takes {needed_bytes / 1e9:.3g} GB, more "
+            f"than half of this machine's {memory_bytes / 1e9:.3g} GB; ask for fewer examples"
+        )
