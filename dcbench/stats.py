@@ -1,4 +1,4 @@
-"""Statistics of repeated measurements (medians, paired ratios, scaling); it knows numbers and tables, no runs.
+"""Statistics of repeated measurements (medians, paired ratios, scaling); it knows numbers and tables only.
 
 Speeds spread by factors, so intervals are taken over logarithms: Student's t below ten values, the bootstrap
 from ten on. One value has no interval, and then nothing is claimed.

@@ -1,0 +1,130 @@
+"""Execute a copy of a notebook with papermill; no process is left behind, however that ends."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import papermill
+from nbclient.exceptions import DeadKernelError
+from papermill.clientwrap import PapermillNotebookClient
+from papermill.engines import NBClientEngine, papermill_engines
+from papermill.exceptions import PapermillExecutionError
+
+from dcbench.batch import parameter
+from dcbench.errors import StoreError, WorkerFailed
+
+ENGINE = "dcbench"
+
+
+class _Client(PapermillNotebookClient):
+    """Show on standard error which cell runs, and the text of live displays."""
+
+    def papermill_execute_cells(self) -> None:
+        self._width = 0
+        try:
+            super().papermill_execute_cells()
+        finally:
+            self._show("", end="\r" if sys.stderr.isatty() else "")
+
+    def process_message(self, *args: Any, **kwargs: Any) -> Any:
+        message = args[0] if args else kwargs["msg"]
+        if message["msg_type"] in ("display_data", "update_display_data"):
+            data = message["content"]["data"]
+            if set(data) == {"text/plain"} and message["content"].get("transient", {}).get("display_id"):
+                self._show(data["text/plain"].splitlines()[0])
+        return super().process_message(*args, **kwargs)
+
+    def _show(self, text: str, end: str | None = None) -> None:
+        """Overwrite one line of a terminal; write lines elsewhere."""
+        if not text and not self._width:
+            return
+        terminal = sys.stderr.isatty()
+        line = "".join(c for c in text if c.isprintable())
+        sys.stderr.write(f"\r{line:<{self._width}}{end or ''}" if terminal else f"{line}\n" * bool(line))
+        sys.stderr.flush()
+        self._width = len(line)
+
+
+class _Engine(NBClientEngine):
+    """papermill's own engine with the client above and without widget state."""
+
+    @classmethod
+    def execute_managed_notebook(cls, nb_man: Any, kernel_name: str, **kwargs: Any) -> Any:
+        kept = ("start_timeout", "execution_timeout")
+        client = _Client(
+            nb_man,
+            kernel_name=kernel_name,
+            startup_timeout=kwargs.get(kept[0], 60),
+            timeout=kwargs.get(kept[1]),
+            store_widget_state=False,
+            shutdown_kernel="immediate",
+        )
+        return client.execute()
+
+
+papermill_engines.register(ENGINE, _Engine)
+
+
+def execute(source: Path, values: Mapping[str, Any], target: Path) -> Any:
+    """
+    Execute a copy of `source` with `values` in its parameters, saved at `target` cell by cell.
+
+    Returns
+    -------
+    nbformat.NotebookNode
+        The executed notebook.
+
+    Raises
+    ------
+    WorkerFailed
+        If a cell raised or the kernel died.
+    StoreError
+        If the copy cannot be written.
+    """
+    escaped = str(target).replace("{", "{{").replace("}", "}}")  # papermill formats paths
+    try:
+        with _termination_raises():
+            return papermill.execute_notebook(
+                parameter.read(source),
+                escaped,
+                parameters=dict(values),
+                engine_name=ENGINE,
+                progress_bar=False,
+                cwd=source.resolve().parent,
+            )
+    except PapermillExecutionError as error:
+        reason = f"{error.ename}: {str(error.evalue).splitlines()[0] if error.evalue else ''}".rstrip(": ")
+        raise WorkerFailed(
+            f"{source.name} stopped in its cell {error.exec_count} with {reason}; the notebook up to there is {target}"
+        ) from error
+    except DeadKernelError as error:
+        raise WorkerFailed(
+            f"the kernel of {source.name} died (out of memory?); the notebook up to there is {target}"
+        ) from error
+    except OSError as error:
+        raise StoreError(
+            f"{target} cannot be written: {error.strerror or error}; free space or choose another"
+        ) from error
+
+
+@contextlib.contextmanager
+def _termination_raises() -> Iterator[None]:
+    """Turn SIGTERM into SystemExit, so that the kernel (and with it every worker) is ended on the way out."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, frame: object) -> None:
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,223 @@
+"""Notebooks in batch: parameters are checked first, the report stands alone, nothing is left running."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from html.parser import HTMLParser
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+from dcbench import batch
+from dcbench.batch import parameter, report
+from dcbench.errors import SpecError, StoreError, WorkerFailed
+
+PARAMETERS = """\
+repeats: int = 2  # runs of each configuration
+rate: float = 0.5  # learning rate
+name: str = "cnn"  # model
+sizes: list[int] = [1, 2]  # devices
+fast: bool = False  # leave checks out
+"""
+
+
+def notebook(folder, *cells, parameters=PARAMETERS):
+    tagged = new_code_cell(parameters, metadata={"tags": ["parameters"]})
+    made = new_notebook(cells=[new_markdown_cell("# Title *one*"), tagged, *cells])
+    made.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    path = folder / "study.ipynb"
+    nbformat.write(made, path)
+    return path
+
+
+def attributes_of(text):
+    found = []
+    parser = HTMLParser()
+    parser.handle_starttag = lambda tag, attributes: found.extend(name for name, _ in attributes)
+    parser.feed(text)
+    return found
+
+
+def code(text):
+    return new_code_cell(textwrap.dedent(text).strip())
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Run one notebook with everything in it; return the report's path."""
+    folder = tmp_path_factory.mktemp("batch {odd}")
+    path = notebook(
+        folder,
+        new_markdown_cell("## Part\n\nText with <script>alert('markdown')</script> and **weight**."),
+        code("print('repeats', repeats, 'rate', rate, 'name', name, 'sizes', sizes)"),
+        code("import pandas; pandas.DataFrame({'speed': ['<script>alert(1)</script>', 'x']})"),
+        code(
+            "from IPython.display import HTML; HTML('<img src=x onerror=alert(2)><script>alert(3)</script>kept')"
+        ),
+        code(
+            "import plotly.graph_objects as go; go.Figure(go.Scatter(y=[1, 2]), {'title': '</script><b>evil'})"
+        ),
+        code("go.Figure(go.Bar(y=[3]))"),
+        code(
+            "from IPython.display import Pretty\nd = display(Pretty('a'), display_id=True); d.update(Pretty('done 7'))"
+        ),
+    )
+    return batch.run_notebook(path, {"repeats": "5", "rate": 1, "sizes": "[2, 4]"}, folder / "out")
+
+
+def test_report_shows_what_ran_with_which_parameters(made):
+    text = made.read_text()
+    assert "<title>Title one</title>" in text
+    assert "repeats 5 rate 1.0 name cnn sizes [2, 4]" in text
+    assert re.search(r"<th>repeats</th><td>5</td><td>runs of each configuration</td>", text)
+    assert re.search(r"<th>name</th><td>cnn</td>", text)
+    assert "<strong>weight</strong>" in text and "<h2" in text and "<table" in text
+    assert "done 7" in text
+
+
+def test_report_loads_nothing_and_draws_with_one_copy_of_plotly(made):
+    text = made.read_text()
+    page = re.sub(r"<script>.*?</script>", "", text, flags=re.DOTALL)
+    assert not re.findall(r"(?:src|href)\s*=\s*[\"']?(?:https?:)?//", page)
+    assert "default-src 'none'" in page
+    assert text.count("plotly.js v") == 1
+    assert len(re.findall(r"Plotly\.newPlot\(", text.split("</head>")[1])) == 2
+    assert text.count('"showSendToCloud": false') == 2
+    assert made.stat().st_size < 6_000_000
+
+
+def test_report_runs_no_foreign_script(made):
+    body = made.read_text().split("</head>")[1]
+    scripts = re.findall(r"<script[^>]*>(.*?)</script>", body, flags=re.DOTALL)
+    assert all("Plotly" in s for s in scripts)
+    assert not [s for s in scripts if "alert" in s]
+    assert not [name for name in attributes_of(body) if name.startswith("on")]
+    assert "kept" in body
+
+
+def test_executed_copy_lies_beside_the_report(made):
+    ran = nbformat.read(made.with_suffix(".ipynb"), as_version=4)
+    assert "widgets" not in ran.metadata
+    assert any("injected-parameters" in c.metadata.get("tags", []) for c in ran.cells)
+    assert [p.suffix for p in sorted(made.parent.iterdir())] == [".html", ".ipynb"]
+
+
+@pytest.mark.parametrize(
+    ("given", "part"),
+    [
+        ({"repeat": 1}, "no parameter 'repeat'; did you mean 'repeats'\\? \\(it has repeats, rate, name"),
+        ({"x=1;import os#": 1}, "no parameter 'x=1;import os#'"),
+        (
+            {"repeats": "two"},
+            "parameter 'repeats' is 'two'; give a int such as 2 \\(runs of each configuration\\)",
+        ),
+        ({"repeats": 1.5}, "parameter 'repeats' is 1.5; give a int"),
+        ({"repeats": True}, "parameter 'repeats' is True"),
+        ({"rate": float("nan")}, "parameter 'rate' is nan"),
+        ({"sizes": "[1, 'x']"}, "parameter 'sizes' is"),
+        ({"sizes": "__import__('os')"}, "parameter 'sizes' is"),
+        ({"name": 3}, "parameter 'name' is 3; give a str"),
+        ({"fast": "maybe"}, "parameter 'fast' is 'maybe'; give a bool"),
+    ],
+)
+def test_bad_parameters_are_one_sentence_and_nothing_is_written(tmp_path, given, part):
+    with pytest.raises(SpecError, match=part) as caught:
+        batch.run_notebook(notebook(tmp_path), given, tmp_path / "out")
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_text_is_read_as_the_declared_type(tmp_path):
+    path = notebook(tmp_path)
+    given = {"repeats": "3", "rate": "1e-2", "name": "7", "sizes": "[4]", "fast": "true"}
+    expected = {"repeats": 3, "rate": 0.01, "name": "7", "sizes": [4], "fast": True}
+    assert parameter.checked(path, parameter.declared(path), given) == expected
+
+
+def test_notebooks_that_cannot_be_used(tmp_path):
+    path = notebook(tmp_path)
+    with pytest.raises(SpecError, match="does not exist; did you mean .*study.ipynb"):
+        batch.run_notebook(tmp_path / "studdy.ipynb")
+    foreign = tmp_path / "foreign.ipynb"
+    foreign.write_text("{not json")
+    with pytest.raises(SpecError, match="cannot be read as a notebook"):
+        batch.run_notebook(foreign)
+    content = json.loads(path.read_text())
+    content["cells"][1]["metadata"] = {}
+    path.write_text(json.dumps(content))
+    with pytest.raises(SpecError, match="has no cell tagged 'parameters'"):
+        batch.run_notebook(path)
+
+
+def test_a_parameter_that_is_not_a_literal_is_refused(tmp_path):
+    with pytest.raises(SpecError, match="'n' is set to len.*not a literal"):
+        batch.run_notebook(notebook(tmp_path, parameters="n: int = len('ab')  # count"))
+
+
+def test_unwritable_folder(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match="cannot be written to .*: Not a directory"):
+        batch.run_notebook(notebook(tmp_path), output_dir=tmp_path / "file" / "reports")
+
+
+def test_a_failing_cell_is_named_with_the_partial_notebook(tmp_path):
+    path = notebook(
+        tmp_path, code("print('before')"), code("raise ValueError('too\\nlong')"), code("print('after')")
+    )
+    with pytest.raises(
+        WorkerFailed, match=r"stopped in its cell 3 with ValueError: too; the notebook .*\.ipynb$"
+    ) as e:
+        batch.run_notebook(path, output_dir=tmp_path / "out")
+    partial = Path(str(e.value).rsplit(" is ", 1)[1])
+    assert "before" in partial.read_text()
+    assert not list(partial.parent.glob("*.html"))
+
+
+def test_a_dying_kernel_is_reported(tmp_path):
+    path = notebook(tmp_path, code("import os, signal; os.kill(os.getpid(), signal.SIGKILL)"))
+    with pytest.raises(WorkerFailed, match="kernel of study.ipynb died"):
+        batch.run_notebook(path, output_dir=tmp_path / "out")
+
+
+def alive(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def test_sigterm_ends_the_kernel(tmp_path):
+    cell = f"import os, time\nopen({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid()))\ntime.sleep(600)"
+    path = notebook(tmp_path, new_code_cell(cell))
+    call = (
+        f"from dcbench import batch; batch.run_notebook({str(path)!r}, output_dir={str(tmp_path / 'out')!r})"
+    )
+    process = subprocess.Popen([sys.executable, "-c", call], cwd=Path(__file__).parents[1])
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.1)
+    kernel = int((tmp_path / "pid").read_text())
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(30) == 128 + signal.SIGTERM
+    deadline = time.monotonic() + 20
+    while alive(kernel) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not alive(kernel)
+
+
+def test_a_second_run_in_the_same_second_gets_its_own_name(tmp_path):
+    first, second = (batch._reserve(tmp_path, "study") for _ in range(2))
+    assert first != second and os.path.exists(first) and os.path.exists(second)
+
+
+def test_clean_keeps_structure_and_drops_what_runs():
+    dirty = '<h2 onclick="x">A</h2><iframe src="//x"></iframe><a href="javascript:x">l</a><p style="position:fixed">t</p>'
+    assert report.clean(dirty) == '<h2>A</h2><a>l</a><p style="">t</p>'
