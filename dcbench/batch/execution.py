@@ -101,7 +101,8 @@ def execute(source: Path, values: Mapping[str, Any], target: Path) -> Any:
     except PapermillExecutionError as error:
         reason = f"{error.ename}: {str(error.evalue).splitlines()[0] if error.evalue else ''}".rstrip(": ")
         raise WorkerFailed(
-            f"{source.name} stopped in its cell {error.exec_count} with {reason}; the notebook up to there is {target}"
+            f"{source.name} stopped in its cell {error.exec_count} with {reason}; "
+            f"the notebook up to there is {target}"
         ) from error
     except DeadKernelError as error:
         raise WorkerFailed(

@@ -122,7 +122,8 @@ def _typed(known: Declared, value: Any) -> Any:
     ):
         about = f" ({known.meaning})" if known.meaning else ""
         raise SpecError(
-            f"parameter {known.name!r} is {value!r}; give a {known.type_name} such as {known.default!r}{about}"
+            f"parameter {known.name!r} is {value!r}; "
+            f"give a value of type {known.type_name} such as {known.default!r}{about}"
         )
     return found
 
