@@ -3,10 +3,20 @@
 It knows nothing of how a run is made, nor what its numbers mean.
 """
 
-from dcbench.store.runs import cache_dir, create, find_run, is_run_id, load_record, read_events, remove, root
+from dcbench.store.runs import (
+    cache_dir,
+    check_removable,
+    create,
+    find_run,
+    is_run_id,
+    load_record,
+    read_events,
+    remove,
+    root,
+)
 from dcbench.store.table import COLUMNS, export, load_records, write
 
 __all__ = [
-    "COLUMNS", "cache_dir", "create", "export", "find_run", "is_run_id", "load_record", "load_records", "read_events",
-    "remove", "root", "write",
+    "COLUMNS", "cache_dir", "check_removable", "create", "export", "find_run", "is_run_id", "load_record",
+    "load_records", "read_events", "remove", "root", "write",
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Where a run keeps its files, how they are written whole or not at all, and how they are read with suspicion."""
+"""Where a run keeps its files, how they are written whole or not at all, and read with suspicion."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ RECORD_FILE = "record.json"
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 
 
-def _project() -> Path:
+def project() -> Path:
     """Return the folder of the project this package is installed from, else the working folder."""
     above = Path(__file__).resolve().parents[2]
     return above if (above / "pyproject.toml").is_file() else Path.cwd()
@@ -31,16 +31,16 @@ def _project() -> Path:
 
 def root() -> Path:
     """Return the folder of all runs: ``DCBENCH_RUNS``, else ``data/runs`` of the project."""
-    return Path(os.environ.get("DCBENCH_RUNS") or _project() / "data" / "runs").expanduser()
+    return Path(os.environ.get("DCBENCH_RUNS") or project() / "data" / "runs").expanduser()
 
 
 def cache_dir() -> Path:
     """Return the folder of cached datasets: ``DCBENCH_CACHE``, else ``data/cache`` of the project."""
-    return Path(os.environ.get("DCBENCH_CACHE") or _project() / "data" / "cache").expanduser()
+    return Path(os.environ.get("DCBENCH_CACHE") or project() / "data" / "cache").expanduser()
 
 
 def is_run_id(name: str) -> bool:
-    """Say whether `name` can name a run: letters, digits, ``.``, ``_`` and ``-``, not beginning with a mark."""
+    """Say whether `name` can name a run: letters, digits, ``.``, ``_`` and ``-``, the first no mark."""
     return _RUN_ID.fullmatch(name) is not None
 
 
@@ -129,9 +129,24 @@ def find_run(run: str | Path, root: Path | None = None) -> Path:
     if Path(run).expanduser().exists():
         return Path(run).expanduser()
     known = [p.name for p in base.iterdir()] if base.is_dir() else []
-    raise StoreError(
-        f"there is no run {str(run)!r} in {base}{nearest(str(run), known)}; list them with 'dcbench runs list'"
-    )
+    hint = nearest(str(run), known) or "; list them with 'dcbench runs list'"
+    raise StoreError(f"there is no run {str(run)!r} in {base}{hint}")
+
+
+def check_removable(run_id: str, root: Path | None = None) -> Path:
+    """
+    Return the directory of a run that can be deleted.
+
+    Raises
+    ------
+    StoreError
+        If `run_id` is not the id of a run in `root`.
+    """
+    base = _base(root)
+    run_dir = base / run_id
+    if not is_run_id(run_id) or not any((run_dir / name).is_file() for name in (RECORD_FILE, "spec.json")):
+        raise StoreError(f"{run_id!r} is not the id of a run in {base}; list them with 'dcbench runs list'")
+    return run_dir
 
 
 def remove(run_id: str, root: Path | None = None) -> None:
@@ -143,13 +158,9 @@ def remove(run_id: str, root: Path | None = None) -> None:
     StoreError
         If `run_id` is not the id of a run in `root`, or cannot be deleted.
     """
-    base = _base(root)
-    if not is_run_id(run_id) or not any(
-        (base / run_id / name).is_file() for name in (RECORD_FILE, "spec.json")
-    ):
-        raise StoreError(f"{run_id!r} is not the id of a run in {base}; list them with 'dcbench runs list'")
-    with _explained(f"delete run {run_id!r}", base):
-        shutil.rmtree(base / run_id)
+    run_dir = check_removable(run_id, root)
+    with _explained(f"delete run {run_id!r}", run_dir.parent):
+        shutil.rmtree(run_dir)
 
 
 def read_json(path: Path) -> Any:
@@ -254,6 +265,7 @@ def _explained(doing: str, folder: Path) -> Iterator[None]:
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         advice = "free some space there" if full else "make that folder writable"
+        found = (error.strerror or str(error)).lower()
         raise StoreError(
-            f"cannot {doing} in {folder}: {(error.strerror or str(error)).lower()}; {advice}, or set DCBENCH_RUNS to another folder"
+            f"cannot {doing} in {folder}: {found}; {advice}, or choose another folder"
         ) from error

@@ -77,8 +77,8 @@ def load_records(root: Path | None = None) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        One row a run, oldest first; columns `COLUMNS`: spec fields, metrics (NaN where a run has none), machine,
-        versions. ``.attrs["skipped"]`` maps what could not be read to the reason.
+        One row a run, oldest first; columns `COLUMNS`: spec fields, metrics (NaN where a run has none),
+        machine, versions. ``.attrs["skipped"]`` maps what could not be read to the reason.
     """
     import pandas as pd
 

@@ -1,0 +1,166 @@
+"""What the short commands do: ``doctor``, ``runs``, ``batch`` and ``lab``; each returns an exit status."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from importlib.util import find_spec
+
+from dcbench.errors import DcbenchError, SpecError
+from dcbench.registry import nearest
+from dcbench.terminal import clean, quantity, table
+
+OK, FAILED, BAD_INPUT = 0, 1, 2
+_LISTED = (
+    "run_id",
+    "status",
+    "model",
+    "dataset",
+    "backend",
+    "devices",
+    "batch_per_device",
+    "throughput",
+    "step_s",
+)
+
+
+def doctor(chosen: argparse.Namespace) -> int:
+    """Print each check as it ends."""
+    from dcbench import doctor as checking
+
+    done = []
+    for check in checking.each_check():
+        done.append(check)
+        if not chosen.json:
+            mark = "ok " if check.ok else "NOT" if check.required else "-- "
+            print(clean(f"{mark} {check.name}: {check.detail}"), flush=True)
+            if check.advice:
+                print(f"    → {clean(check.advice)}", flush=True)
+    good = checking.passed(done)
+    if chosen.json:
+        print(json.dumps({"ok": good, "checks": [c.to_dict() for c in done]}, indent=1))
+    return OK if good else FAILED
+
+
+def runs_list(chosen: argparse.Namespace) -> int:
+    """List the runs of the store."""
+    from dcbench import store
+
+    records = store.load_records()
+    skipped = records.attrs["skipped"]
+    if chosen.last is not None:
+        if not chosen.last.isdigit() or int(chosen.last) < 1:
+            raise SpecError(
+                f"--last {chosen.last!r} is not a positive whole number; give how many runs to list"
+            )
+        records = records.tail(int(chosen.last))
+    if chosen.json:
+        print(records.to_json(orient="records", date_format="iso", indent=1))
+    elif len(records):
+        print(table([_listed(row) for row in records[list(_LISTED)].itertuples(index=False)], _LISTED))
+    else:
+        print(f"no records in {clean(store.root())}; make one with 'dcbench run'")
+    for name, reason in skipped.items():
+        print(f"left out: {clean(name)}: {clean(reason)}", file=sys.stderr)
+    return OK
+
+
+def _listed(row: tuple) -> list:
+    *words, throughput, step_s = row
+    return [*words, quantity(throughput, "examples/s"), quantity(step_s, "s")]
+
+
+def runs_show(chosen: argparse.Namespace) -> int:
+    """Show one record."""
+    from dcbench import store
+    from dcbench.cli.run import summary
+
+    record = store.load_record(chosen.run)
+    print(json.dumps(record.to_dict(), indent=1) if chosen.json else summary(record))
+    return OK
+
+
+def runs_export(chosen: argparse.Namespace) -> int:
+    """Write a table of records."""
+    from dcbench import store
+
+    records = store.load_records()
+    if chosen.runs:
+        known = list(records["run_id"])
+        for run in chosen.runs:
+            if run not in known:
+                reason = records.attrs["skipped"].get(
+                    run, f"there is no such run in {store.root()}{nearest(run, known)}"
+                )
+                raise SpecError(f"run {run!r} cannot be exported: {reason}")
+        records = records[records["run_id"].isin(chosen.runs)]
+    print(f"{len(records)} records in {clean(store.export(chosen.file, records))}")
+    return OK
+
+
+def runs_rm(chosen: argparse.Namespace) -> int:
+    """Delete runs; where one name is wrong, none is deleted."""
+    from dcbench import store
+
+    for run in chosen.runs:
+        store.check_removable(run)
+    for run in dict.fromkeys(chosen.runs):
+        store.remove(run)
+        print(f"deleted {run}")
+    return OK
+
+
+def batch(chosen: argparse.Namespace) -> int:
+    """Run a notebook and print the path of its report."""
+    from dcbench import batch as batches
+
+    print(clean(batches.run_notebook(chosen.notebook, dict(chosen.parameter), chosen.output)))
+    return OK
+
+
+def lab(chosen: argparse.Namespace) -> int:
+    """Become JupyterLab, in the folder of notebooks."""
+    from dcbench.store.runs import project
+
+    words = [w for w in chosen.jupyter if w != "--allow-insecure"]
+    if not chosen.allow_insecure:
+        refuse_insecure(words)
+    if find_spec("jupyterlab") is None:
+        raise DcbenchError(
+            "JupyterLab is not installed here; run 'make setup' and use that environment's dcbench"
+        )
+    folder = project() / "notebooks"
+    os.chdir(folder if folder.is_dir() else project())
+    sys.stdout.flush()
+    os.execv(sys.executable, [sys.executable, "-m", "jupyterlab", *words])
+
+
+def refuse_insecure(words: list[str]) -> None:
+    """
+    Refuse options that let others run code here: a public address, no token, any origin.
+
+    Raises
+    ------
+    SpecError
+        Naming the option.
+    """
+    for i, word in enumerate(words):
+        option, mark, value = word.partition("=")
+        if not mark:
+            value = words[i + 1] if i + 1 < len(words) and not words[i + 1].startswith("-") else ""
+        name = option.lstrip("-").rsplit(".", 1)[-1].lower()
+        value = value.strip("'\"")
+        if name == "ip" and value not in ("localhost", "127.0.0.1", "::1"):
+            raise SpecError(
+                f"{word!r} opens JupyterLab to other machines; use an SSH tunnel, or add --allow-insecure"
+            )
+        if name in ("token", "password", "hashed_password") and not value:
+            raise SpecError(
+                f"{word!r} lets anyone who reaches JupyterLab run code; leave it out, or add --allow-insecure"
+            )
+        if name in ("disable_check_xsrf", "allow_origin", "allow_origin_pat", "allow_remote_access"):
+            raise SpecError(
+                f"{word!r} lets foreign pages reach JupyterLab; leave it out, or add --allow-insecure"
+            )
