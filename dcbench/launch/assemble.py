@@ -1,0 +1,171 @@
+"""Turns what the workers said and wrote into a record: the verdict, the samples, the metrics."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from dcbench.launch.group import Group, Task
+from dcbench.record import METRICS, Record, Series, training_metrics
+
+_ECHOES = ("HorovodInternalError", "Horovod has been shut down", "Connection reset", "Connection closed by peer")
+_PHASES = {("train", "step_s"): "step_s", ("train", "loss"): "loss", ("warmup", "step_s"): "warmup_step_s"}
+_ABOUT_THE_RUN = ("SpecError", "BackendUnavailable", "CheckFailed", "Diverged")  # true of all ranks, not of one
+
+
+def judge(group: Group) -> tuple[str, str]:
+    """
+    Say how a run ended.
+
+    Parameters
+    ----------
+    group : Group
+        After its `run`.
+
+    Returns
+    -------
+    status : str
+    reason : str
+        One sentence; empty where it is ``"ok"``.
+    """
+    if group.why == "cancelled":
+        return "cancelled", "it was cancelled"
+    if group.why == "interrupted":
+        return "interrupted", "the process that had started it ended"
+    if group.why == "timeout":
+        return "timeout", "it took longer than time_limit_s and was ended; allow more time or ask for fewer steps"
+    if group.why:
+        return "failed", group.why
+    if not any(t.failed for t in group.tasks):
+        broken = [h for h in group.helpers if h.exit not in (0, None) and not h.stopped_by_us]
+        return ("failed", f"{_name(broken[0])} {_ending(broken[0])}") if broken else ("ok", "")
+    rank, task = min(((r, t) for r, t in enumerate(group.tasks) if t.failed), key=lambda item: _remoteness(item[1]))
+    return _verdict(rank, task, group)
+
+
+def _remoteness(task: Task) -> int:
+    """Order failed ranks by how far they are from the cause: the others fail because the first did."""
+    if task.error is not None:
+        echo = any(e in f"{task.error.get('kind')} {task.error.get('message')}" for e in _ECHOES)
+        return 3 if echo else 1
+    if task.exit is not None and task.exit < 0 and not task.stopped_by_us:
+        return 0
+    return 4 if task.stopped_by_us else 2
+
+
+def _verdict(rank: int, task: Task, group: Group) -> tuple[str, str]:
+    if task.error is not None:
+        kind, message = task.error["kind"], task.error["message"]
+        status = "diverged" if kind == "Diverged" else "failed"
+        return status, message if kind in _ABOUT_THE_RUN else f"rank {rank}: {message}"
+    helpers = [h for h in group.helpers if h.exit is not None and not h.stopped_by_us]
+    if task.stopped_by_us and helpers:
+        helper = helpers[0]
+        return "failed", f"{_name(helper)} {_ending(helper)} while ranks were running; see {helper.log.name}"
+    when = "after" if task.result is not None else "before"
+    return "failed", f"rank {rank} {_ending(task)} {when} it gave its result; see {task.log.name}"
+
+
+def _name(helper: Task) -> str:
+    return helper.label.rpartition("/")[2]
+
+
+def _ending(task: Task) -> str:
+    assert task.exit is not None  # asked only of processes that have ended
+    if task.exit < 0:
+        return f"was ended by {signal.Signals(-task.exit).name}"
+    return f"ended with exit status {task.exit}"
+
+
+def fill(record: Record, tasks: Sequence[Task], events: Iterable[Mapping[str, Any]], started_s: float) -> None:
+    """
+    Add the workers' summaries and samples to a record whose status is known.
+
+    Parameters
+    ----------
+    record : Record
+    tasks : sequence of Task
+        By rank.
+    events : iterable of dict
+        Everything in the run's event file.
+    started_s : float
+        When the run was asked for (s, monotonic clock), less what it waited for others.
+    """
+    summaries = [t.result or {} for t in tasks]
+    record.samples = samples(events)
+    record.workers = [_worker(record, r, t) for r, t in enumerate(tasks)]
+    first = summaries[0] if summaries else {}
+    record.model, record.checks = first.get("model", {}), first.get("checks", {})
+    record.data, record.versions = first.get("data", {}), first.get("versions", {})
+    for flag in (f for s in summaries for f in s.get("flags", [])):
+        if flag not in record.flags:
+            record.flags.append(flag)
+    if record.status == "ok":
+        record.metrics = _metrics(record, summaries, started_s)
+
+
+def samples(events: Iterable[Mapping[str, Any]]) -> list[Series]:
+    """
+    Join the batches of an event file into one series for each rank and phase.
+
+    Parameters
+    ----------
+    events : iterable of dict
+
+    Returns
+    -------
+    list of Series
+
+    Examples
+    --------
+    >>> common = {"rank": 0, "host": "h", "phase": "train"}
+    >>> samples([common | {"index": 0, "loss": [2.0, 1.0]}, common | {"index": 2, "loss": [0.5]}])
+    [Series(rank=0, host='h', phase='loss', index=0, values=[2.0, 1.0, 0.5])]
+    """
+    parts: dict[tuple[int, str, str], dict[int, float]] = {}
+    for event in events:
+        for phase, first, values in _batches(event):
+            series = parts.setdefault((event["rank"], event["host"], phase), {})
+            series.update(zip(range(first, first + len(values)), values, strict=True))
+    return [_series(*key, values) for key, values in sorted(parts.items())]
+
+
+def _batches(event: Mapping[str, Any]) -> list[tuple[str, int, list[float]]]:
+    found = [
+        (name, event["index"], event[field])
+        for (phase, field), name in _PHASES.items()
+        if event.get("phase") == phase and field in event
+    ]
+    if event.get("phase") == "test" and "accuracy" in event:
+        found.append(("test_accuracy", event["index"], [event["accuracy"]]))
+    return found
+
+
+def _series(rank: int, host: str, phase: str, values: Mapping[int, float]) -> Series:
+    steps = sorted(values)
+    whole = not steps or steps == list(range(steps[0], steps[0] + len(steps)))
+    index: int | list[int] = (steps[0] if steps else 0) if whole and phase != "test_accuracy" else steps
+    return Series(rank, host, phase, index, [values[s] for s in steps])
+
+
+def _worker(record: Record, rank: int, task: Task) -> dict[str, Any]:
+    kept = ("host", "block_s", "peak_host_bytes", "peak_device_bytes", "warmup_steps")
+    summary = task.result or {}
+    about = {"rank": rank, "pid": task.pid, "exit": task.exit, "start": task.start}
+    return about | {n: summary.get(n) for n in kept}
+
+
+def _metrics(record: Record, summaries: Sequence[Mapping[str, Any]], started_s: float) -> dict[str, float]:
+    blocks = {r: s["block_s"] for r, s in enumerate(summaries)}
+    batch = record.spec["batch_per_device"]
+    found = training_metrics(record.samples, blocks, batch, record.model.get("flops_per_example"))
+    test = summaries[0].get("test") or {}
+    found |= {f"test_{n}": test[n] for n in ("loss", "accuracy") if test.get(n) is not None}
+    found["peak_host_bytes"] = sum(s["peak_host_bytes"] for s in summaries)
+    found["first_step_s"] = max(s["first_step_at_s"] for s in summaries) - started_s
+    for name, pick in (("peak_device_bytes", max), ("time_to_target_s", max), ("warmup_steps", max)):
+        given = [s[name] for s in summaries if s.get(name) is not None]
+        if given:
+            found[name] = pick(given)
+    return {n: float(v) for n, v in found.items() if n in METRICS}

@@ -1,0 +1,265 @@
+"""Starts a group of worker processes through the engine and watches them to their end: no process outlives it.
+
+It knows what a worker says, and nothing of what a run means or where its record goes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dcbench import channel
+from dcbench.errors import WorkerFailed
+from dcbench.launch.engine import Engine, EngineGone
+
+TERM_TO_KILL_S = 2.0
+CHANNEL_LIMIT_S = 30.0
+
+
+class Stop:
+    """A request to end early, from any thread, that a poll can wait for."""
+
+    def __init__(self) -> None:
+        self._event = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._lock = threading.Lock()
+        self.reason = ""
+
+    def set(self, reason: str) -> None:
+        """Ask for the end; the first reason stays."""
+        with self._lock:
+            if self._event >= 0 and not self.reason:
+                self.reason = reason
+                os.eventfd_write(self._event, 1)
+
+    def fileno(self) -> int:
+        """Return the descriptor that becomes readable."""
+        return self._event
+
+    def close(self) -> None:
+        """Free the descriptor."""
+        with self._lock:
+            os.close(self._event)
+            self._event = -1
+
+
+@dataclass
+class Task:
+    """
+    One process of a group, and what became of it.
+
+    Parameters
+    ----------
+    label : str
+        Unique among all processes of an engine.
+    env : dict of str to str
+        Its whole environment.
+    log : Path
+        Where its output goes.
+    entry : str
+        ``"module:function"``, called with the process's end of the channel.
+    command : list of str
+        Instead of `entry`: another program, without a channel.
+    cpus : tuple of int
+        CPUs it is pinned to.
+    job, payload : dict, bytes
+        First message on its channel.
+    given : socket.socket or None
+        Handed to the entry instead of a channel.
+    """
+
+    label: str
+    env: dict[str, str]
+    log: Path
+    entry: str = ""
+    command: list[str] = field(default_factory=list)
+    cpus: tuple[int, ...] = ()
+    job: dict[str, Any] = field(default_factory=dict)
+    payload: bytes = b""
+    given: socket.socket | None = None
+
+    pid: int | None = None
+    start: str = ""
+    channel: socket.socket | None = None
+    result: dict[str, Any] | None = None
+    error: dict[str, Any] | None = None
+    exit: int | None = None
+    stopped_by_us: bool = False
+
+    @property
+    def running(self) -> bool:
+        """Whether it was asked for and has not been reaped."""
+        return self.exit is None
+
+    @property
+    def failed(self) -> bool:
+        """Whether it ended, or told of an error, without a result."""
+        return self.error is not None or (self.exit is not None and (self.exit != 0 or self.result is None))
+
+
+class Group:
+    """
+    Processes that succeed or end together.
+
+    Parameters
+    ----------
+    engine : Engine
+    tasks : sequence of Task
+        The workers.
+    helpers : sequence of Task
+        Processes that the workers need, ended after them.
+    start : {"fork", "spawn"}
+    stop : Stop
+    limit_s : float
+        The workers are ended after this time (s).
+    report : callable
+        Called with a worker's rank and the name of the stage it has entered.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        tasks: Sequence[Task],
+        helpers: Sequence[Task],
+        start: str,
+        stop: Stop,
+        limit_s: float,
+        report: Callable[[int, str], None],
+    ) -> None:
+        self._engine, self._stop, self._report, self._mode = engine, stop, report, start
+        self.tasks, self.helpers = list(tasks), list(helpers)
+        self._by_label = {t.label: t for t in (*self.helpers, *self.tasks)}
+        self._limit = time.monotonic() + limit_s
+        self._kill_at: float | None = None
+        self.why = ""  # "cancelled", "interrupted", "timeout", or why the engine was lost
+        self.cwd = os.getcwd()
+
+    def run(self) -> None:
+        """Start everything and return when every process has ended."""
+        try:
+            for task in (*self.helpers, *self.tasks):
+                self._start(task)
+            for task in self.tasks:
+                self._hand_job(task)
+            while any(t.running for t in self.tasks):
+                self._turn()
+            self._end_helpers()
+        except EngineGone as error:
+            self.why = self.why or str(error)
+            for task in self._by_label.values():
+                task.exit = -signal.SIGKILL if task.running else task.exit
+                task.stopped_by_us = True
+        finally:
+            for task in self._by_label.values():
+                for end in (task.channel, task.given):
+                    if end is not None:
+                        end.close()
+
+    def _start(self, task: Task) -> None:
+        request = {"label": task.label, "env": task.env, "cpus": list(task.cpus), "log": str(task.log)}
+        request |= {"cwd": self.cwd, "path": sys.path, "start": self._mode}
+        if task.command:
+            self._engine.send(None, op="start", command=task.command, **request)
+        elif task.given is not None:
+            self._engine.send(task.given, op="start", entry=task.entry, **request)
+        else:
+            task.channel, theirs = socket.socketpair()
+            with theirs:
+                self._engine.send(theirs, op="start", entry=task.entry, **request)
+
+    def _hand_job(self, task: Task) -> None:
+        assert task.channel is not None  # workers always have one
+        task.channel.settimeout(CHANNEL_LIMIT_S)
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError, TimeoutError):  # its exit will tell why
+            channel.send(task.channel, task.job, task.payload)
+
+    def _turn(self) -> None:
+        """Wait for one thing to happen, and act on it."""
+        poll = select.poll()
+        open_channels = {t.channel.fileno(): t for t in self.tasks if t.channel is not None}
+        for number in (self._engine.fileno(), *open_channels):
+            poll.register(number, select.POLLIN)
+        if not self._stop.reason:
+            poll.register(self._stop.fileno(), select.POLLIN)
+        ready = {number for number, _ in poll.poll(self._wait_ms())}
+        for number in ready & open_channels.keys():
+            self._hear(open_channels[number])
+        if self._engine.fileno() in ready:
+            self._take(self._engine.receive())
+        self._decide()
+
+    def _wait_ms(self) -> float:
+        until = self._kill_at if self._kill_at is not None else self._limit
+        return max(0.0, until - time.monotonic()) * 1000 + 1
+
+    def _hear(self, task: Task) -> None:
+        """Take one message of a worker."""
+        assert task.channel is not None
+        try:
+            received = channel.receive(task.channel)
+        except (WorkerFailed, TimeoutError, ValueError) as error:
+            task.error = task.error or {"kind": "WorkerFailed", "message": f"its messages broke off: {error}"}
+            received = None
+        if received is None:
+            task.channel.close()
+            task.channel = None
+            return
+        message = received[0]
+        if message["type"] == "result":
+            task.result = message["summary"]
+        elif message["type"] == "error":
+            task.error = message
+        elif message["type"] == "state":
+            self._report(message["rank"], message["name"])
+
+    def _take(self, message: dict[str, Any]) -> None:
+        """Take one message of the engine."""
+        task = self._by_label.get(message.get("label", ""))
+        if task is None:
+            return  # the end of a process of an earlier group
+        if message["op"] == "started":
+            task.pid, task.start = message["pid"], message["start"]
+        elif message["op"] == "exited":
+            while task.channel is not None and _readable(task.channel):
+                self._hear(task)
+            task.exit = os.waitstatus_to_exitcode(message["status"])
+            task.stopped_by_us = message["signalled"]
+
+    def _decide(self) -> None:
+        if self._kill_at is None:
+            if self._stop.reason:
+                self.why = self._stop.reason
+            elif time.monotonic() >= self._limit:
+                self.why = "timeout"
+            elif not any(t.failed for t in (*self.tasks, *self.helpers)):
+                return
+            self._signal(signal.SIGTERM)
+            self._kill_at = time.monotonic() + TERM_TO_KILL_S
+        elif time.monotonic() >= self._kill_at:
+            self._signal(signal.SIGKILL)
+            self._kill_at = time.monotonic() + TERM_TO_KILL_S
+
+    def _signal(self, number: int) -> None:
+        for task in self.tasks:
+            if task.running:
+                self._engine.send(op="signal", label=task.label, signal=number)
+
+    def _end_helpers(self) -> None:
+        for helper in self.helpers:
+            if helper.running:
+                self._engine.send(op="signal", label=helper.label, signal=signal.SIGKILL)
+        while any(h.running for h in self.helpers):
+            self._take(self._engine.receive())
+
+
+def _readable(sock: socket.socket) -> bool:
+    return bool(select.select([sock], [], [], 0)[0])

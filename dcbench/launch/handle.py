@@ -1,0 +1,275 @@
+"""`run` and the handle that it returns: a run under way, in a thread that ends in a record."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import concurrent.futures
+import logging
+import os
+import sys
+import threading
+import time
+import weakref
+from collections.abc import Callable, Generator, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import cloudpickle
+
+from dcbench import functions, hardware, store
+from dcbench.errors import BackendUnavailable, DcbenchError
+from dcbench.launch import assemble, engine, environment, placement
+from dcbench.launch.group import Group, Stop
+from dcbench.launch.lock import measuring
+from dcbench.launch.ranks import Job, processes
+from dcbench.record import Record
+from dcbench.spec import RunSpec
+
+WORKER = "dcbench.worker:main"
+EVENT_POLL_S = 0.1
+END_LIMIT_S = 10.0
+_log = logging.getLogger("dcbench")
+_handles: weakref.WeakSet[Handle] = weakref.WeakSet()
+
+
+def run(
+    spec: RunSpec, *, root: Path | None = None, on_wait: Callable[[str], None] | None = None, _entry: str = WORKER
+) -> Handle:
+    """
+    Start a run in worker processes and return at once.
+
+    Parameters
+    ----------
+    spec : RunSpec
+    root : Path, optional
+        Folder of all runs; `dcbench.store.root` unless given.
+    on_wait : callable, optional
+        Called with a sentence when the run must wait for another measurement on this machine; logged unless given.
+
+    Returns
+    -------
+    Handle
+        ``await`` it in a notebook, or call its `result`.
+
+    Raises
+    ------
+    SpecError, BackendUnavailable
+        If this machine or build cannot do what is asked; nothing is written then.
+    StoreError
+        If the run's directory cannot be made.
+    """
+    handle = Handle(spec, root, on_wait or _log.warning, _entry)
+    handle._thread.start()
+    return handle
+
+
+class Handle:
+    """
+    A run under way.
+
+    Attributes
+    ----------
+    run_id : str
+    run_dir : Path
+    spec : RunSpec
+    status : str
+        The stage that rank 0 is in, and the record's status once there is one.
+    """
+
+    def __init__(self, spec: RunSpec, root: Path | None, on_wait: Callable[[str], None], entry: str) -> None:
+        if sys.platform != "linux":
+            raise BackendUnavailable(f"trainings run on Linux; this is {sys.platform}; use Linux, WSL or a container")
+        self._asked_s, self._asked_utc = time.monotonic(), datetime.now(UTC)
+        self.spec, self._on_wait = spec, on_wait
+        self._machine = hardware.inspect_machine()
+        where = placement.plan(spec, self._machine)
+        transport = environment.transport(spec, where.device_type)
+        self._environment = environment.base(spec)
+        own, payload = _pack(spec)
+        described = spec.to_dict()
+        self.run_dir = store.create(described, spec.hash, root)
+        self.run_id = self.run_dir.name
+        self._job = Job(spec, described, own, payload, where, transport, entry, self.run_dir)
+        self.status = "starting"
+        self._stop = Stop()
+        self._future: concurrent.futures.Future[Record] = concurrent.futures.Future()
+        self._thread = threading.Thread(target=self._work, name=f"dcbench {self.run_id}", daemon=True)
+        _handles.add(self)
+
+    def __repr__(self) -> str:
+        return f"<Handle {self.run_id}: {self.status}>"
+
+    @property
+    def done(self) -> bool:
+        """Whether there is a record."""
+        return self._future.done()
+
+    def result(self, timeout: float | None = None) -> Record:
+        """
+        Wait for the record.
+
+        Parameters
+        ----------
+        timeout : float, optional
+            Wait at most this long (s); the run goes on.
+
+        Returns
+        -------
+        Record
+            Also where the run failed: see its ``status`` and ``reason``.
+
+        Raises
+        ------
+        TimeoutError
+        StoreError
+            If the record could not be written.
+        """
+        try:
+            return self._future.result(timeout)
+        except KeyboardInterrupt:
+            self.cancel()
+            raise
+
+    def __await__(self) -> Generator[Any, None, Record]:
+        return self._wait().__await__()
+
+    async def _wait(self) -> Record:
+        """Wait in an event loop; as with a task, cancelling the wait cancels the run."""
+        try:
+            return await asyncio.shield(asyncio.wrap_future(self._future))
+        except asyncio.CancelledError:
+            self.cancel()
+            raise
+
+    def cancel(self) -> None:
+        """End the run early; its record keeps what was done."""
+        self._stop.set("cancelled")
+
+    def events(self) -> Iterator[dict[str, Any]]:
+        """
+        Yield the run's events as they come, until it ends.
+
+        Yields
+        ------
+        dict
+            Lines of the run's event file.
+        """
+        offset = 0
+        while True:
+            last = self.done
+            new, offset = store.read_events(self.run_dir / "events.jsonl", offset)
+            yield from new
+            if last and not new:
+                return
+            if not new:
+                time.sleep(EVENT_POLL_S)
+
+    def _work(self) -> None:
+        """Run in the thread: everything from the wait for the machine to the written record."""
+        record = self._blank()
+        try:
+            with measuring(f"run {self.run_id}", lambda: bool(self._stop.reason), self._waiting) as held:
+                waited_s = time.monotonic() - self._asked_s if self.status.startswith("waiting") else 0.0
+                group = self._train(waited_s) if held else None
+            self._conclude(record, group, waited_s)
+            store.write(record, self.run_dir)
+        except DcbenchError as error:
+            self._fail(record, str(error), error)
+        except BaseException as error:  # whoever waits must learn of it
+            self._fail(record, f"dcbench itself failed: {type(error).__name__}: {error}", error)
+        else:
+            self._finish(record)
+        finally:
+            self._stop.close()
+
+    def _train(self, waited_s: float) -> Group | None:
+        """Start the ranks and watch them to their end; None where that was cancelled before it began."""
+        self.status = "starting"
+        fork = self.spec.start == "fork"
+        with engine.using(self._environment, fork, self._stop) as ready:
+            if ready is None:
+                return None
+            with processes(self._job, self._asked_s + waited_s) as (helpers, tasks):
+                group = Group(ready, tasks, helpers, self.spec.start, self._stop, self.spec.time_limit_s, self._stage)
+                group.run()
+        return group
+
+    def _waiting(self, sentence: str) -> None:
+        self.status = sentence
+        self._on_wait(f"run {self.run_id}: {sentence}")
+
+    def _stage(self, rank: int, name: str) -> None:
+        if rank == 0:
+            self.status = name
+
+    def _blank(self) -> Record:
+        where = self._job.placement
+        return Record(
+            run_id=self.run_id,
+            spec=self._job.spec_dict,
+            spec_hash=self.spec.hash,
+            started_utc=self._asked_utc.isoformat(timespec="milliseconds"),
+            machine=self._machine.to_dict(),
+            placement=where.to_dict() | {"start": self.spec.start, "transport": self._job.transport},
+            flags=[f"oversubscribed: {where.oversubscribed}"] if where.oversubscribed else [],
+            path=str(self.run_dir),
+        )
+
+    def _conclude(self, record: Record, group: Group | None, waited_s: float) -> None:
+        if waited_s:
+            record.flags.append(f"waited {waited_s:.1f} s for another measurement, not counted in first_step_s")
+        if group is None:
+            self._stopped_before_start(record)
+            return
+        record.status, record.reason = assemble.judge(group)
+        starts = {t.start for t in group.tasks if t.start}
+        record.placement["start"] = "; ".join(sorted(starts)) or self.spec.start
+        events, _ = store.read_events(self.run_dir / "events.jsonl", 0)
+        assemble.fill(record, group.tasks, events, self._asked_s + waited_s)
+
+    def _stopped_before_start(self, record: Record) -> None:
+        record.status = self._stop.reason
+        record.reason = f"it was {self._stop.reason} before it started"
+
+    def _finish(self, record: Record) -> None:
+        record.duration_s = time.monotonic() - self._asked_s
+        self.status = record.status
+        self._future.set_result(record)
+
+    def _fail(self, record: Record, reason: str, error: BaseException) -> None:
+        record.status, record.reason, record.metrics = "failed", reason, {}
+        try:
+            store.write(record, self.run_dir)
+        except DcbenchError:
+            self.status = "failed"
+            self._future.set_exception(error)  # there is no place to keep even the failure
+        else:
+            self._finish(record)
+
+
+def _pack(spec: RunSpec) -> tuple[tuple[str, ...], bytes]:
+    """Return which fields hold functions, and these serialised for the workers' private channels."""
+    own = {n: f for n in ("model", "dataset") if not isinstance(f := getattr(spec, n), str)}
+    for function in own.values():
+        functions.pack(function)  # refuses what cannot be sent or is too large
+    return tuple(own), cloudpickle.dumps(own) if own else b""
+
+
+def _interrupt_all() -> None:
+    """Leave a record of runs that this process's end interrupts."""
+    for handle in list(_handles):
+        handle._stop.set("interrupted")
+    for handle in list(_handles):
+        if handle._thread.is_alive():
+            handle._thread.join(END_LIMIT_S)
+    engine.stop_engines()
+
+
+def _forget_in_forked_child() -> None:
+    _handles.clear()
+
+
+atexit.register(_interrupt_all)
+os.register_at_fork(after_in_child=_forget_in_forked_child)

@@ -1,0 +1,100 @@
+"""One measurement at a time on a machine, whoever starts it: a lock that the kernel releases when its holder dies."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+LOCK_FILE = "dcbench-measuring.lock"
+_POLL_S = 0.05
+_held: set[int] = set()
+
+
+def _close_in_forked_child() -> None:
+    """A copy of this process must not hold the lock after this one has ended."""
+    for number in _held:
+        os.close(number)
+    _held.clear()
+
+
+os.register_at_fork(after_in_child=_close_in_forked_child)
+
+
+@contextlib.contextmanager
+def measuring(
+    what: str, give_up: Callable[[], bool], on_wait: Callable[[str], None], path: Path | None = None
+) -> Iterator[bool]:
+    """
+    Hold the machine's measuring lock.
+
+    Parameters
+    ----------
+    what : str
+        Told to whoever waits, such as a run's id.
+    give_up : callable
+        Asked while waiting; the context is entered with False once it returns True.
+    on_wait : callable
+        Called once with a sentence naming the holder, if there is one to wait for.
+    path : Path, optional
+        The lock's file.
+
+    Yields
+    ------
+    bool
+        Whether the lock is held.
+    """
+    number = _open(path or Path(tempfile.gettempdir()) / LOCK_FILE)
+    _held.add(number)
+    try:
+        held, told = _try(number), False
+        while not held and not give_up():
+            if not told:
+                on_wait(f"waiting for another measurement on this machine ({_holder(number)}) to end")
+                told = True
+            time.sleep(_POLL_S)
+            held = _try(number)
+        if held:
+            _write(number, {"pid": os.getpid(), "what": what, "since_s": round(time.time(), 3)})
+        yield held
+    finally:
+        _held.discard(number)
+        os.close(number)
+
+
+def _open(path: Path) -> int:
+    """Open the lock's file, which another person on this machine may own."""
+    flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
+    try:
+        return os.open(path, flags)
+    except FileNotFoundError:
+        number = os.open(path, flags | os.O_CREAT, 0o666)
+        with contextlib.suppress(PermissionError):
+            os.fchmod(number, 0o666)  # whatever the umask
+        return number
+
+
+def _try(number: int) -> bool:
+    try:
+        fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _holder(number: int) -> str:
+    try:
+        owner = json.loads(os.pread(number, 4096, 0))
+        return f"{owner['what']} of process {owner['pid']}"
+    except (ValueError, KeyError, TypeError):
+        return "its owner has not yet written who it is"
+
+
+def _write(number: int, owner: dict[str, object]) -> None:
+    os.ftruncate(number, 0)
+    os.pwrite(number, json.dumps(owner).encode(), 0)

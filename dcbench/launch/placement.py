@@ -1,0 +1,151 @@
+"""Which process gets which cores and GPUs; it looks at a spec and a machine and starts nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from dcbench.errors import BackendUnavailable, SpecError
+from dcbench.spec import RunSpec
+
+ONE_PROCESS_A_DEVICE = ("horovod", "independent")
+
+
+class MachineLike(Protocol):
+    """What placement needs to know of a machine (`dcbench.hardware.Machine` has it)."""
+
+    host: str
+    cores: tuple[int, ...]
+    gpus: tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Process:
+    """One process: its rank, host, number of devices, the CPUs it is pinned to, and its GPUs (NVML index, UUID)."""
+
+    rank: int
+    host: str
+    devices: int
+    cpus: tuple[int, ...]
+    gpus: tuple[int, ...] = ()
+    gpu_uuids: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Placement:
+    """
+    Where the processes of a run are.
+
+    Attributes
+    ----------
+    processes : tuple of Process
+        By rank.
+    device_type : {"cpu", "gpu"}
+    oversubscribed : str
+        What is shared by several devices, as a sentence; empty where nothing is.
+    """
+
+    processes: tuple[Process, ...]
+    device_type: str
+    oversubscribed: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON values for a record."""
+        about: dict[str, Any] = {
+            "device_type": self.device_type,
+            "oversubscribed": bool(self.oversubscribed),
+            "processes": [dataclasses.asdict(p) for p in self.processes],
+        }
+        if any(p.devices > 1 for p in self.processes) and self.device_type == "cpu":
+            about["note"] = "one process holds all devices and is pinned to the union of their cores"
+        return about
+
+
+def plan(spec: RunSpec, machine: MachineLike) -> Placement:
+    """
+    Give each process of a run its own cores and GPUs, in equal shares.
+
+    Parameters
+    ----------
+    spec : RunSpec
+    machine : Machine
+        Its `cores` and `gpus` are what may be used.
+
+    Returns
+    -------
+    Placement
+
+    Raises
+    ------
+    BackendUnavailable
+        If GPUs are asked for and there are none.
+    SpecError
+        If there are too few devices and oversubscription is not allowed.
+    """
+    if spec.device_type == "gpu" and not machine.gpus:
+        note = getattr(machine, "gpu_note", "")
+        raise BackendUnavailable(
+            f"device_type='gpu' asks for {spec.devices} GPUs; this machine has none{f' ({note})' if note else ''}; "
+            "use device_type='cpu'"
+        )
+    use_gpus = bool(machine.gpus) and spec.device_type != "cpu"
+    return _on_gpus(spec, machine) if use_gpus else _on_cores(spec, machine)
+
+
+def _on_cores(spec: RunSpec, machine: MachineLike) -> Placement:
+    cores, threads = machine.cores, spec.threads_per_device
+    wanted = spec.devices * threads
+    shared = ""
+    if wanted > len(cores):
+        of = f" of {threads} cores each" if threads > 1 else ""
+        shared = f"{_count(spec.devices, 'device')}{of} on {_count(len(cores), 'CPU core')}"
+        if not spec.oversubscribe:
+            raise SpecError(
+                f"backend {spec.backend!r} asks for {_count(spec.devices, 'device')}{of}; this machine has "
+                f"{len(cores)} (CPU cores {_listed(cores)}); lower devices{' or threads_per_device' * (threads > 1)} "
+                "or allow oversubscription"
+            )
+    sets = [[cores[(d * threads + i) % len(cores)] for i in range(threads)] for d in range(spec.devices)]
+    processes = [
+        Process(rank, machine.host, len(devices), tuple(dict.fromkeys(c for d in devices for c in sets[d])))
+        for rank, devices in enumerate(_split(spec))
+    ]
+    return Placement(tuple(processes), "cpu", shared)
+
+
+def _on_gpus(spec: RunSpec, machine: MachineLike) -> Placement:
+    gpus, shared = machine.gpus, ""
+    if spec.devices > len(gpus):
+        shared = f"{_count(spec.devices, 'device')} on {_count(len(gpus), 'GPU')}"
+        one_process = spec.backend not in ONE_PROCESS_A_DEVICE
+        if one_process or not spec.oversubscribe:
+            listed = ", ".join(f"{g.index}: {g.name}" for g in gpus)
+            advice = "lower devices" if one_process else "lower devices or allow oversubscription"
+            raise SpecError(
+                f"backend {spec.backend!r} asks for {_count(spec.devices, 'device')}; this machine has {len(gpus)} "
+                f"(GPUs {listed}); {advice}, or use device_type='cpu'"
+            )
+    groups = _split(spec)
+    share = max(1, len(machine.cores) // len(groups))
+    processes = []
+    for rank, devices in enumerate(groups):
+        own = [gpus[d % len(gpus)] for d in devices]
+        cpus = tuple(dict.fromkeys(machine.cores[(rank * share + i) % len(machine.cores)] for i in range(share)))
+        uuids = tuple(g.uuid for g in own)
+        processes.append(Process(rank, machine.host, len(devices), cpus, tuple(g.index for g in own), uuids))
+    return Placement(tuple(processes), "gpu", shared)
+
+
+def _split(spec: RunSpec) -> list[list[int]]:
+    """List the devices of each process."""
+    devices = list(range(spec.devices))
+    return [[d] for d in devices] if spec.backend in ONE_PROCESS_A_DEVICE else [devices]
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}{'s' if number != 1 else ''}"
+
+
+def _listed(cores: tuple[int, ...]) -> str:
+    return ", ".join(map(str, cores[:16])) + (", …" if len(cores) > 16 else "")
