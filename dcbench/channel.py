@@ -44,26 +44,33 @@ def receive(sock: socket.socket) -> tuple[dict[str, Any], bytes] | None:
         If the peer announces a message above the limits, or closes in the middle of one.
     """
     lengths = _read(sock, _LENGTHS.size)
-    if lengths is None:
+    if not lengths:
         return None
+    if len(lengths) < _LENGTHS.size:
+        raise WorkerFailed("the channel closed in the middle of a message")
     header_bytes, payload_bytes = _LENGTHS.unpack(lengths)
     if header_bytes > MAX_HEADER_BYTES or payload_bytes > MAX_PAYLOAD_BYTES:
         raise WorkerFailed(f"a message of {header_bytes} + {payload_bytes} bytes exceeds the channel's limit")
     header, payload = _read(sock, header_bytes), _read(sock, payload_bytes)
-    if header is None or payload is None:
+    if len(header) < header_bytes or len(payload) < payload_bytes:
         raise WorkerFailed("the channel closed in the middle of a message")
-    return json.loads(header), payload
+    try:
+        message = json.loads(header)
+    except ValueError as error:
+        raise WorkerFailed(f"the channel brought a message that is not JSON ({type(error).__name__})") from error
+    return message, payload
 
 
-def _read(sock: socket.socket, count: int) -> bytes | None:
+def _read(sock: socket.socket, count: int) -> bytes:
+    """Read `count` bytes, or fewer where the channel closes before."""
     parts: list[bytes] = []
     while count:
         try:
             part = sock.recv(min(count, 1 << 20))
         except ConnectionResetError:
-            return None
+            break
         if not part:
-            return None
+            break
         parts.append(part)
         count -= len(part)
     return b"".join(parts)

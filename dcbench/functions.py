@@ -5,6 +5,7 @@ It knows nothing of models or data; it never writes a function to disk.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib.util
 import inspect
@@ -17,7 +18,7 @@ from typing import Any
 import cloudpickle
 
 from dcbench import registry
-from dcbench.errors import SpecError
+from dcbench.errors import DcbenchError, SpecError
 
 MAX_FUNCTION_BYTES = 16 * 2**20
 _FILE_FUNCTION = re.compile(r"^(?P<path>.+\.py):(?P<name>[A-Za-z_]\w*)$")
@@ -42,7 +43,9 @@ def load_file_function(name: str) -> Callable[..., Any]:
         raise SpecError(f"{name!r} does not name a function; write it as 'file.py:function'")
     path = Path(match["path"]).expanduser().resolve()
     if not path.is_file():
-        raise SpecError(f"{name!r} names the file {path}, which does not exist; give the path of an existing file")
+        raise SpecError(
+            f"{name!r} names the file {path}, which does not exist; give the path of an existing file"
+        )
     module_name = f"dcbench_user_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"
     found = importlib.util.spec_from_file_location(module_name, path)
     assert found is not None and found.loader is not None  # a .py path always has a loader
@@ -50,11 +53,15 @@ def load_file_function(name: str) -> Callable[..., Any]:
     sys.modules[module_name] = module
     try:
         found.loader.exec_module(module)
-    except Exception as error:
-        raise SpecError(f"{path} cannot be imported: {type(error).__name__}: {error}; correct the file") from error
+    except (Exception, SystemExit) as error:
+        raise SpecError(
+            f"{path} cannot be imported: {type(error).__name__}: {error}; correct the file"
+        ) from error
     function = getattr(module, match["name"], None)
     if not callable(function):
-        offered = [n for n, f in vars(module).items() if inspect.isfunction(f) and f.__module__ == module_name]
+        offered = [
+            n for n, f in vars(module).items() if inspect.isfunction(f) and f.__module__ == module_name
+        ]
         raise SpecError(f"{path} has no function {match['name']!r}; it has {', '.join(offered) or 'none'}")
     return function
 
@@ -71,26 +78,68 @@ def describe(function: Callable[..., Any] | str) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``function`` (its name), ``sha256`` of its source (of the whole file for ``file.py:function``), ``source``
-        (None where Python does not have it) and ``globals`` (names of the globals and closure variables it uses).
+        ``function`` (its name), ``sha256`` of its source and of the plain values it captures (of the whole file for
+        ``file.py:function``), ``source`` (None where Python does not have it) and ``globals`` (names of the globals
+        and closure variables it uses).
     """
     if isinstance(function, str):
         match = _FILE_FUNCTION.match(function)
         path = Path(match["path"]).expanduser() if match else Path(function)
         if not path.is_file():
-            raise SpecError(f"{function!r} names the file {path}, which does not exist; give an existing file")
-        source = path.read_text()
+            raise SpecError(
+                f"{function!r} names the file {path}, which does not exist; give an existing file"
+            )
+        try:
+            source = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise SpecError(f"{path} cannot be read as text: {error}; give a Python file") from error
         return {"function": function, "sha256": _sha256(source), "source": source, "globals": []}
+    if isinstance(function, functools.partial):
+        inner = describe(function.func)
+        bound = _plain({**{str(i): v for i, v in enumerate(function.args)}, **function.keywords})
+        return inner | {"sha256": _sha256(f"{inner['sha256']} {bound}")}
     name = getattr(function, "__qualname__", type(function).__name__)
     try:
         source = inspect.getsource(function)
     except (OSError, TypeError):
         source = None
-    code = getattr(function, "__code__", None)
-    basis = source if source is not None else repr((code.co_code, code.co_consts) if code else name)
-    used = inspect.getclosurevars(function) if inspect.isfunction(function) else None
-    captured = sorted({*used.globals, *used.nonlocals}) if used else []
-    return {"function": name, "sha256": _sha256(basis), "source": source, "globals": captured}
+    captured = _captured(function)
+    basis = source if source is not None else repr(_code(getattr(function, "__code__", name)))
+    return {
+        "function": name,
+        "sha256": _sha256(f"{basis} {_plain(captured)}"),
+        "source": source,
+        "globals": sorted(captured),
+    }
+
+
+def _captured(function: Callable[..., Any]) -> dict[str, Any]:
+    """Return the globals and closure variables that a function uses."""
+    if not inspect.isfunction(function):
+        return {}
+    try:
+        used = inspect.getclosurevars(function)
+    except ValueError:  # a closure variable that has no value yet
+        return {}
+    return {**used.globals, **used.nonlocals}
+
+
+def _plain(values: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return those captured values that are plain numbers, text or tuples of them: they change what is built."""
+    return sorted((n, repr(v)) for n, v in values.items() if _is_plain(v))
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, tuple | list):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, bool | int | float | str)
+
+
+def _code(code: Any) -> Any:
+    """Return what a code object does, without addresses in memory, so that equal code looks equal everywhere."""
+    if not inspect.iscode(code):
+        return code
+    return code.co_code, code.co_names, tuple(_code(c) for c in code.co_consts)
 
 
 def pack(function: Callable[..., Any]) -> bytes:
@@ -119,7 +168,10 @@ def pack(function: Callable[..., Any]) -> bytes:
 
 
 def call(
-    function: Callable[..., Any], args: dict[str, Any], offered: dict[str, Any] | None = None, what: str = "function"
+    function: Callable[..., Any],
+    args: dict[str, Any],
+    offered: dict[str, Any] | None = None,
+    what: str = "function",
 ) -> Any:
     """
     Call a function with a person's keywords, and with those of dcbench's own that its signature takes.
@@ -137,18 +189,20 @@ def call(
     Raises
     ------
     SpecError
-        For a keyword that the function does not take (with the nearest match), for one that is missing, and for
-        whatever the function itself raises.
+        For a keyword that the function does not take (with the nearest match), for one that is missing, and
+        for whatever the function itself raises.
     """
     offered = offered or {}
     given = args | _accepted(function, args, offered, what)
     try:
         return function(**given)
-    except SpecError:
+    except DcbenchError:
         raise
     except Exception as error:
         text = " ".join(str(error).split())[:500]
-        raise SpecError(f"{what} raised {type(error).__name__}: {text}; correct it or its arguments") from error
+        raise SpecError(
+            f"{what} raised {type(error).__name__}: {text}; correct it or its arguments"
+        ) from error
 
 
 def _accepted(
@@ -165,10 +219,16 @@ def _accepted(
             raise SpecError(f"{what} is given {name!r} by dcbench; leave it out of its arguments")
         if name not in names and not takes_all:
             known = ", ".join(choices) or "none"
-            raise SpecError(f"{what} has no argument {name!r}{registry.nearest(name, choices)} (known: {known})")
-    missing = [p.name for p in by_name if p.default is p.empty and p.name not in args and p.name not in offered]
+            raise SpecError(
+                f"{what} has no argument {name!r}{registry.nearest(name, choices)} (known: {known})"
+            )
+    missing = [
+        p.name for p in by_name if p.default is p.empty and p.name not in args and p.name not in offered
+    ]
     if missing:
-        raise SpecError(f"{what} needs the argument {missing[0]!r}, which was not given; add it to its arguments")
+        raise SpecError(
+            f"{what} needs the argument {missing[0]!r}, which was not given; add it to its arguments"
+        )
     return {n: v for n, v in offered.items() if n in names or takes_all}
 
 

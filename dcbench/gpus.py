@@ -108,7 +108,13 @@ def _gpu(nvml: Any, index: int, handle: Any, driver: str) -> Gpu:
     return Gpu(index, nvml.nvmlDeviceGetName(handle), memory, uuid, driver, f"{major}.{minor}", power)
 
 
-_PCIE_KINDS = {0: "same board", 10: "PCIe switch", 20: "PCIe switches", 30: "PCIe host bridge", 40: "NUMA node"}
+_PCIE_KINDS = {
+    0: "same board",
+    10: "PCIe switch",
+    20: "PCIe switches",
+    30: "PCIe host bridge",
+    40: "NUMA node",
+}
 
 
 def _link(nvml: Any, a: int, b: int, handles: list[Any]) -> Link:
@@ -117,7 +123,9 @@ def _link(nvml: Any, a: int, b: int, handles: list[Any]) -> Link:
         peers = nvml.nvmlDeviceGetP2PStatus(handles[a], handles[b], nvml.NVML_P2P_CAPS_INDEX_NVLINK)
         if peers == nvml.NVML_P2P_STATUS_OK:
             return Link(a, b, "NVLink", _nvlinks(nvml, handles[a]))
-        return Link(a, b, _PCIE_KINDS.get(nvml.nvmlDeviceGetTopologyCommonAncestor(handles[a], handles[b]), "system"))
+        return Link(
+            a, b, _PCIE_KINDS.get(nvml.nvmlDeviceGetTopologyCommonAncestor(handles[a], handles[b]), "system")
+        )
     except nvml.NVMLError:
         return Link(a, b, "unknown")
 

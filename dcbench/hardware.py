@@ -23,12 +23,13 @@ from dcbench.gpus import Gpu, Link, inspect_gpus
 # the settings that change how a run performs; everything else of the environment stays private
 RECORDED_VARIABLES = (
     "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "HOROVOD_CACHE_CAPACITY", "HOROVOD_CYCLE_TIME",
-    "HOROVOD_FUSION_THRESHOLD", "HOROVOD_GPU_ALLREDUCE", "HOROVOD_HIERARCHICAL_ALLREDUCE", "HOROVOD_NUM_NCCL_STREAMS",
-    "KMP_AFFINITY", "KMP_BLOCKTIME", "LD_PRELOAD", "MALLOC_ARENA_MAX", "NCCL_ALGO", "NCCL_BUFFSIZE", "NCCL_IB_DISABLE",
-    "NCCL_MAX_NCHANNELS", "NCCL_MIN_NCHANNELS", "NCCL_P2P_DISABLE", "NCCL_PROTO", "NCCL_SHM_DISABLE",
-    "NCCL_SOCKET_IFNAME", "OMP_NUM_THREADS", "OMP_PROC_BIND", "OPENBLAS_NUM_THREADS", "TF_ENABLE_ONEDNN_OPTS",
-    "TF_FORCE_GPU_ALLOW_GROWTH", "TF_GPU_ALLOCATOR", "TF_GPU_THREAD_COUNT", "TF_GPU_THREAD_MODE",
-    "TF_NUM_INTEROP_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_XLA_FLAGS", "XLA_FLAGS",
+    "HOROVOD_FUSION_THRESHOLD", "HOROVOD_GPU_ALLREDUCE", "HOROVOD_HIERARCHICAL_ALLREDUCE",
+    "HOROVOD_NUM_NCCL_STREAMS", "KMP_AFFINITY", "KMP_BLOCKTIME", "LD_PRELOAD", "MALLOC_ARENA_MAX",
+    "NCCL_ALGO", "NCCL_BUFFSIZE", "NCCL_IB_DISABLE", "NCCL_MAX_NCHANNELS", "NCCL_MIN_NCHANNELS",
+    "NCCL_P2P_DISABLE", "NCCL_PROTO", "NCCL_SHM_DISABLE", "NCCL_SOCKET_IFNAME", "OMP_NUM_THREADS",
+    "OMP_PROC_BIND", "OPENBLAS_NUM_THREADS", "TF_ENABLE_ONEDNN_OPTS", "TF_FORCE_GPU_ALLOW_GROWTH",
+    "TF_GPU_ALLOCATOR", "TF_GPU_THREAD_COUNT", "TF_GPU_THREAD_MODE", "TF_NUM_INTEROP_THREADS",
+    "TF_NUM_INTRAOP_THREADS", "TF_XLA_FLAGS", "XLA_FLAGS",
 )  # fmt: skip
 
 
@@ -41,7 +42,7 @@ class Machine:
     ----------
     host, os, cpu_model : str
     cores : tuple of int
-        Ids of the usable CPUs: affinity, cut to the control group's quota; CPUs of different physical cores first.
+        Ids of the usable CPUs: affinity, cut to the control group's quota; one of each physical core first.
     physical_cores : int
         Physical cores behind `cores`; fewer than ``len(cores)`` where CPUs share a core.
     quota_cores : float or None
@@ -133,7 +134,11 @@ def usable_cores(quota: float | None, root: Path = Path("/")) -> tuple[int, ...]
     tuple of int
         One CPU of each physical core first, then the CPUs that share a core with those.
     """
-    allowed = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
+    allowed = (
+        sorted(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else list(range(os.cpu_count() or 1))
+    )
     groups = [_siblings(c, root) for c in allowed]
     first = [c for i, c in enumerate(allowed) if groups[i] not in groups[:i]]
     ordered = first + [c for c in allowed if c not in first]
@@ -179,14 +184,16 @@ def _control_groups(controller: str, root: Path) -> list[Path]:
 
 def cpu_model(root: Path = Path("/")) -> str:
     """Return the processor's name without trade marks and clock rates."""
-    match = re.search(r"^(?:model name|Hardware|cpu model)\s*:\s*(.+)$", _read(root / "proc/cpuinfo"), re.MULTILINE)
+    match = re.search(
+        r"^(?:model name|Hardware|cpu model)\s*:\s*(.+)$", _read(root / "proc/cpuinfo"), re.MULTILINE
+    )
     name = match[1] if match else platform.processor() or platform.machine()
     return " ".join(re.sub(r"\((R|TM|tm|r)\)|@.*$|\bCPU\b|\bProcessor\b|\b\d+-Core\b", " ", name).split())
 
 
 @functools.cache
 def _siblings(core: int, root: Path = Path("/")) -> str:
-    """Return the list of CPUs that share a physical core, as the kernel writes it; the CPU itself where unknown."""
+    """Return the CPUs that share a physical core, as the kernel lists them; the CPU itself where unknown."""
     return _read(root / f"sys/devices/system/cpu/cpu{core}/topology/thread_siblings_list") or str(core)
 
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import numbers
 from collections.abc import Mapping
 from typing import Any
 
 from dcbench import functions, registry
 from dcbench.errors import SpecError
-
 
 _TYPES: dict[str, tuple[type, str]] = {
     "int": (int, "a whole number"),
@@ -58,15 +58,28 @@ def _checked(declared: dataclasses.Field[Any], value: Any) -> Any:
     if "kind" in rules:
         return _checked_entry(name, rules["kind"], value)
     wanted = annotation.split("[")[0].split(" |")[0]
-    if wanted == "float" and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
-    if isinstance(value, float) and wanted == "int" and value.is_integer():
-        value = int(value)
+    value = _plain_number(wanted, value)
     if not isinstance(value, _TYPES[wanted][0]) or (wanted == "int" and isinstance(value, bool)):
         raise SpecError(f"{name}={value!r} is a {type(value).__name__}; give {_TYPES[wanted][1]} ({rules['doc']})")
     if wanted == "dict":
         return _checked_dict(name, value)
     _check_range(name, value, rules)
+    return value
+
+
+def _plain_number(wanted: str, value: Any) -> Any:
+    """Turn whole numbers of any library into Python's, and into floats where a number is wanted."""
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, numbers.Integral):
+        value = int(value)
+    if wanted == "int" and isinstance(value, float) and value.is_integer():
+        return int(value)
+    if wanted == "float" and isinstance(value, numbers.Real):
+        try:
+            return float(value)
+        except OverflowError:
+            return math.inf if value > 0 else -math.inf
     return value
 
 
@@ -95,7 +108,7 @@ def _checked_entry(name: str, kind: str, value: Any) -> Any:
 def _checked_dict(name: str, value: dict[str, Any]) -> dict[str, Any]:
     try:
         plain = json.loads(json.dumps(value, allow_nan=False))
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise SpecError(
             f"{name} holds a value that is not plain JSON ({error}); use numbers, strings, lists"
         ) from error

@@ -15,6 +15,7 @@ import numpy as np
 from dcbench.errors import StoreError
 
 SCHEMA_VERSION = 1
+_MOST_RANKS, _MOST_STEPS = 2**16, 10**8  # as a specification allows
 STATUSES = ("ok", "failed", "cancelled", "timeout", "interrupted", "diverged", "running")
 
 
@@ -240,7 +241,7 @@ def training_metrics(
     """
     rows = list(series)
     losses = [s for s in rows if s.phase == "loss"]
-    steps = [s for s in rows if s.phase == "step_s"]
+    steps = [s for s in rows if s.phase == "step_s" and s.values]
     slowest = max(block_s.values(), default=float("nan"))
     found: dict[str, float] = {}
     if slowest > 0:
@@ -257,7 +258,13 @@ def training_metrics(
 
 def _series(values: Mapping[str, Any]) -> Series:
     numbers = [_number(v) for v in values["values"]]
-    return Series(int(values["rank"]), str(values["host"]), str(values["phase"]), values["index"], numbers)
+    series = Series(int(values["rank"]), str(values["host"]), str(values["phase"]), values["index"], numbers)
+    steps = series.indices()
+    if len(steps) != len(numbers) or not all(isinstance(s, int) and 0 <= s < _MOST_STEPS for s in steps):
+        raise ValueError(f"{len(numbers)} samples of {series.phase!r} have steps that do not fit them")
+    if not 0 <= series.rank < _MOST_RANKS:
+        raise ValueError(f"rank {series.rank} is out of range")
+    return series
 
 
 def _number(value: Any) -> float:

@@ -90,6 +90,9 @@ def load(kind: str, name: str) -> ModuleType:
             found = importlib.util.spec_from_file_location(f"dcbench_plugin_{kind}_{name}", path)
             assert found is not None and found.loader is not None  # a file path always has a loader
             module = importlib.util.module_from_spec(found)
-            found.loader.exec_module(module)
+            try:
+                found.loader.exec_module(module)
+            except Exception as error:
+                raise SpecError(f"the {kind} {name!r} cannot be imported from {path}: {error}; correct it") from error
             return module
     return importlib.import_module("dcbench.models._keras_applications")

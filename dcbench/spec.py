@@ -94,6 +94,9 @@ class _Run:
     step_timing: bool = option(False, "on a GPU, force completion after each step, not once a window")
     allow_download: bool = option(False, "let datasets be downloaded")
 
+    def __post_init__(self) -> None:
+        check_fields(self)
+
 
 _KNOB_PREFIXES = ("HOROVOD_", "NCCL_", "TF_", "XLA_", "OMP_", "KMP_", "OMPI_")
 
@@ -267,11 +270,12 @@ def _shown(value: Any) -> str:
 
 
 def _check_run(spec: RunSpec) -> None:
-    check_fields(spec.run)
     run, work = spec.run, spec.workload
-    for knob in run.knobs:
+    for knob, value in run.knobs.items():
         if not knob.startswith(_KNOB_PREFIXES):
             raise SpecError(f"unknown knob {knob!r}; knobs begin with {', '.join(_KNOB_PREFIXES)}")
+        if not isinstance(value, str | int | float) or "\0" in str(value):
+            raise SpecError(f"knob {knob!r} has the value {value!r}; give text or a number")
     if run.backend == "single" and run.devices != 1:
         raise SpecError(f"backend 'single' uses one device, devices={run.devices} was asked; choose another backend")
     if run.backend != "horovod" and run.transport != "auto":

@@ -1,0 +1,61 @@
+"""Names of models, datasets and backends: own modules, Keras Applications, and folders of plugins."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from dcbench import SpecError, registry
+
+
+def test_names_are_the_modules_without_underscore() -> None:
+    assert registry.names("backend") == ("horovod", "independent", "mirrored", "single")
+    assert {"digits", "mnist", "synthetic"} <= set(registry.names("dataset"))
+    assert {"linear", "mlp", "cnn", "ResNet50", "VGG16", "MobileNetV2"} <= set(registry.names("model"))
+    assert not [n for kind in registry.KINDS for n in registry.names(kind) if n.startswith("_")]
+
+
+def test_the_nearest_match_ignores_case() -> None:
+    assert registry.nearest("resnet5", registry.names("model")) == "; did you mean 'ResNet50'?"
+    assert registry.nearest("zzz", ("cnn",)) == ""
+
+
+def test_unknown_name_lists_what_is_known() -> None:
+    with pytest.raises(SpecError) as caught:
+        registry.check("dataset", "qqq")
+    assert "unknown dataset 'qqq' (known: digits" in str(caught.value)
+
+
+@pytest.fixture
+def plugins(tmp_path, monkeypatch):
+    (tmp_path / "models").mkdir()
+    monkeypatch.setenv("DCBENCH_PLUGINS", str(tmp_path))
+    return tmp_path
+
+
+def test_a_plugin_folder_adds_an_entry(plugins) -> None:
+    (plugins / "models" / "tiny.py").write_text("def build(input_shape, outputs):\n    return 'built'\n")
+    assert "tiny" in registry.names("model")
+    assert registry.load("model", "tiny").build((1,), 1) == "built"
+
+
+def test_own_entries_win_over_plugins(plugins) -> None:
+    (plugins / "models" / "cnn.py").write_text("raise RuntimeError('taken')\n")
+    assert registry.load("model", "cnn").__name__ == "dcbench.models.cnn"
+
+
+def test_a_broken_plugin_is_named(plugins) -> None:
+    (plugins / "models" / "broken.py").write_text("import no_such_module\n")
+    with pytest.raises(SpecError, match=r"the model 'broken' cannot be imported from .*broken\.py"):
+        registry.load("model", "broken")
+
+
+def test_names_are_found_without_tensorflow() -> None:
+    program = (
+        "import sys; from dcbench import registry; [registry.names(k) for k in registry.KINDS];"
+        "print('tensorflow' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
