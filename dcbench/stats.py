@@ -182,20 +182,21 @@ def efficiency(many: Iterable[float], one: Iterable[float], devices: int) -> Est
     return ratio(many, one).scaled(1 / devices)
 
 
-def largest_difference(curve: Sequence[float], reference: Sequence[float]) -> float:
+def differences(curve: Sequence[float], reference: Sequence[float]) -> np.ndarray:
     """
-    Return the largest |a - b| / |b| between two curves over the steps that both have.
+    Return |a - b| / |b| for each step that two curves share.
 
     Examples
     --------
-    >>> round(largest_difference([2.0, 1.1], [2.0, 1.0, 0.5]), 3)
-    0.1
+    >>> differences([2.0, 1.5], [2.0, 1.0, 0.5]).tolist()
+    [0.0, 0.5]
     """
     shared = min(len(curve), len(reference))
     if not shared:
         raise SpecError("two curves without a common step cannot be compared; give curves of completed runs")
     a, b = np.asarray(curve[:shared], float), np.asarray(reference[:shared], float)
-    return float(np.max(np.abs(a - b) / np.abs(b)))
+    found: np.ndarray = np.abs(a - b) / np.abs(b)
+    return found
 
 
 def scaling(table: pd.DataFrame, base: str = "single", ceiling: str = "independent") -> pd.DataFrame:
@@ -253,6 +254,9 @@ def _rounds(table: pd.DataFrame) -> dict[tuple[str, int, int], np.ndarray]:
 
 
 def _paired(above: np.ndarray, below: np.ndarray) -> Estimate:
+    """Return the ratio by round; a configuration against itself is 1 by definition, without an interval."""
+    if above is below:
+        return Estimate(1.0, math.nan, math.nan, int(np.isfinite(above).sum()))
     shared = min(len(above), len(below))
     if not (np.isfinite(above[:shared]) & np.isfinite(below[:shared])).any():
         return Estimate(math.nan, math.nan, math.nan, 0)

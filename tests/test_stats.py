@@ -99,7 +99,7 @@ def test_bootstrap_gives_the_same_interval_each_time():
         (lambda: stats.median_interval([1.0, math.nan]), "nan is not a positive number"),
         (lambda: stats.ratio([1.0, 2.0], [1.0]), "2 and 1 measurements cannot be paired"),
         (lambda: stats.ratio([math.nan], [1.0]), "no measurements"),
-        (lambda: stats.largest_difference([], [1.0]), "without a common step"),
+        (lambda: stats.differences([], [1.0]), "without a common step"),
     ],
 )
 def test_bad_input_is_one_sentence(call, part):
@@ -107,8 +107,8 @@ def test_bad_input_is_one_sentence(call, part):
         call()
 
 
-def test_largest_difference_is_relative_and_over_shared_steps():
-    assert stats.largest_difference([1.0, 2.2, 9.0], [1.0, 2.0]) == pytest.approx(0.1)
+def test_differences_are_relative_and_over_shared_steps():
+    assert stats.differences([1.0, 2.2, 9.0], [1.0, 2.0]) == pytest.approx([0.0, 0.1])
 
 
 def _table(*rows):
