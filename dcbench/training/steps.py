@@ -45,12 +45,12 @@ class Stepper:
         self._clips = any(getattr(spec, n) is not None for n in ("clipnorm", "global_clipnorm", "clipvalue"))
         self._scales = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
         self._gradients = (
-            tf.function(self._forward_backward, jit_compile=True) if spec.jit_compile else (self._forward_backward)
+            tf.function(self._forward_backward, jit_compile=True, autograph=False) if spec.jit_compile else (self._forward_backward)
         )
         self.steps_per_call = spec.steps_per_execution
-        self.one = tf.function(self._one)
-        self.many = tf.function(self._many) if self.steps_per_call > 1 else self.one
-        self.tail = tf.function(self._tail)
+        self.one = tf.function(self._one, autograph=False)  # as in Keras; it would convert Horovod's code
+        self.many = tf.function(self._many, autograph=False) if self.steps_per_call > 1 else self.one
+        self.tail = tf.function(self._tail, autograph=False)
 
     def _forward_backward(self, x: Any, y: Any) -> tuple[tf.Tensor, list[Any]]:
         with tf.GradientTape() as tape:
@@ -91,9 +91,11 @@ class Stepper:
         return tf.stack(losses)[tf.newaxis]
 
     def _many(self, iterator: Any) -> tf.Tensor:
-        losses = tf.TensorArray(tf.float32, size=self.steps_per_call)
-        for step in tf.range(self.steps_per_call):
-            losses = losses.write(step, self._one(iterator)[0])
+        def body(step: tf.Tensor, losses: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
+            return step + 1, losses.write(step, self._one(iterator)[0])
+
+        start = (tf.constant(0), tf.TensorArray(tf.float32, size=self.steps_per_call))
+        _, losses = tf.while_loop(lambda step, _: step < self.steps_per_call, body, start, parallel_iterations=1)
         return losses.stack()
 
     def _tail(self, x: Any, y: Any, weight: Any) -> tuple[tf.Tensor, ...]:
