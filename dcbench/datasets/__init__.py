@@ -1,6 +1,7 @@
 """Training data by name or from a person's function, and the one order in which all backends read it.
 
-A module here without a leading underscore is a dataset: its ``load(cache, allow_download, **args)`` gives a `Dataset`.
+A module here without a leading underscore is a dataset: its ``load(cache, allow_download, **args)`` gives a
+`Dataset`.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
-"""What a loaded dataset is: arrays in memory or a `tf.data` pipeline, with its task and where it came from."""
+"""What a loaded dataset is: arrays in memory or a `tf.data` pipeline, its task and where it came from."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,8 +31,8 @@ class Dataset:
     outputs : int
         Classes, or values predicted for each example.
     x, y : numpy.ndarray or None
-        Training inputs (examples, ...) and class numbers (examples,) or values (examples, outputs); None where
-        `pipeline` gives the examples.
+        Training inputs (examples, ...) and class numbers (examples,) or values (examples, outputs); None
+        where `pipeline` gives the examples.
     test : tuple of numpy.ndarray or None
         (x, y) of the test split.
     pipeline : callable or None
@@ -60,6 +61,14 @@ class Dataset:
     def input_shape(self) -> tuple[int, ...]:
         """Shape of one input, without the batch."""
         return self.shape if self.x is None else tuple(self.x.shape[1:])
+
+    @cached_property
+    def tensors(self) -> tuple[tf.Tensor, tf.Tensor]:
+        """`x` and `y` as tensors in host memory, converted once."""
+        import tensorflow as tf
+
+        with tf.device("CPU:0"):
+            return tf.convert_to_tensor(self.x), tf.convert_to_tensor(self.y)
 
     def total_examples(self, size: int) -> int:
         """Return the training examples of all `size` processes together."""
@@ -98,15 +107,23 @@ def from_arrays(
             )
         held_out, found = (x_test, y_test), max(found, in_test)
     return Dataset(
-        name=name, source=source, task=task, outputs=check_outputs(name, found, outputs), x=x, y=y, test=held_out,
+        name=name,
+        source=source,
+        task=task,
+        outputs=check_outputs(name, found, outputs),
+        x=x,
+        y=y,
+        test=held_out,
         examples=len(x),
-    )  # fmt: skip
+    )
 
 
 def check_outputs(name: str, found: int, stated: int | None) -> int:
     """Return the number of outputs that was stated, if the labels fit into it, else the number found."""
     if stated is not None and stated < found:
-        raise SpecError(f"dataset {name!r} states {stated} outputs but needs {found}; raise the number of outputs")
+        raise SpecError(
+            f"dataset {name!r} states {stated} outputs but needs {found}; raise the number of outputs"
+        )
     return stated or found
 
 
@@ -114,12 +131,15 @@ def _inputs(name: str, given: Any) -> np.ndarray:
     x = np.asarray(given)
     if x.dtype.kind not in "fiub" or x.ndim < 2 or not len(x):
         raise SpecError(
-            f"dataset {name!r} gives inputs of type {x.dtype} and shape {x.shape}; give numbers of shape (examples, ...)"
+            f"dataset {name!r} gives inputs of type {x.dtype} and shape {x.shape}; "
+            "give numbers of shape (examples, ...)"
         )
     narrow = {"f": np.float32, "i": np.int32, "u": np.int32, "b": np.float32}[x.dtype.kind]
     x = x if x.dtype == np.uint8 else np.ascontiguousarray(x, narrow)
     if x.dtype.kind == "f" and not np.isfinite(x).all():
-        raise SpecError(f"dataset {name!r} gives inputs that are not finite (NaN or infinity); remove or replace them")
+        raise SpecError(
+            f"dataset {name!r} gives inputs that are not finite (NaN or infinity); remove or replace them"
+        )
     return x
 
 
@@ -128,9 +148,13 @@ def _targets(name: str, x: np.ndarray, y: np.ndarray, task: str) -> tuple[np.nda
     if y.dtype.kind not in "fiub" or y.ndim < 1:
         raise SpecError(f"dataset {name!r} gives targets of type {y.dtype} and shape {y.shape}; give numbers")
     if len(x) != len(y):
-        raise SpecError(f"dataset {name!r} gives {len(x)} inputs and {len(y)} targets; give one target an input")
+        raise SpecError(
+            f"dataset {name!r} gives {len(x)} inputs and {len(y)} targets; give one target an input"
+        )
     if y.ndim == 2 and y.shape[1] > 1 and np.isin(y, (0, 1)).all() and (y.sum(1) == 1).all():
-        raise SpecError(f"dataset {name!r} gives one-hot targets of shape {y.shape}; give class numbers 0, 1, …")
+        raise SpecError(
+            f"dataset {name!r} gives one-hot targets of shape {y.shape}; give class numbers 0, 1, …"
+        )
     if task == "regression":
         y = np.ascontiguousarray(y.reshape(len(y), -1), np.float32)
         if not np.isfinite(y).all():

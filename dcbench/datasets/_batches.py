@@ -47,10 +47,12 @@ def batches(data: Dataset, order: Order, rank: int, size: int, start: int, steps
         return dataset.prefetch(PREFETCH).with_options(options)
 
 
-def _from_arrays(data: Dataset, order: Order, rank: int, size: int, start: int, steps: int) -> tf.data.Dataset:
+def _from_arrays(
+    data: Dataset, order: Order, rank: int, size: int, start: int, steps: int
+) -> tf.data.Dataset:
     import tensorflow as tf
 
-    x, y = tf.convert_to_tensor(data.x), tf.convert_to_tensor(data.y)
+    x, y = data.tensors
     width = order.global_batch // size
 
     def gather(ids: Any) -> tuple[tf.Tensor, tf.Tensor]:
@@ -78,7 +80,9 @@ def _ids(order: Order, rank: int, size: int, start: int, steps: int) -> tf.data.
     return tf.data.Dataset.range(start, start + steps, chunk).flat_map(chunk_rows)
 
 
-def _from_pipeline(data: Dataset, order: Order, rank: int, size: int, start: int, steps: int) -> tf.data.Dataset:
+def _from_pipeline(
+    data: Dataset, order: Order, rank: int, size: int, start: int, steps: int
+) -> tf.data.Dataset:
     """Repeat a person's examples; where every process reads all of them, keep each batch's own rows."""
     if order.global_batch % size:
         raise SpecError(f"a global batch of {order.global_batch} cannot be cut into {size} equal parts")

@@ -1,4 +1,4 @@
-"""Files in the cache: written whole or not at all, downloaded with a time-out, and checked against their digest."""
+"""Files in the cache: written whole or not at all, downloaded with a time-out, checked by their digest."""
 
 from __future__ import annotations
 
@@ -55,7 +55,8 @@ def _folder_writable(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise StoreError(
-            f"the cache folder {folder} cannot be written ({error.strerror}); set DCBENCH_CACHE to another folder"
+            f"the cache folder {folder} cannot be written ({error.strerror}); "
+            "set DCBENCH_CACHE to another folder"
         ) from error
 
 
@@ -89,8 +90,8 @@ def fetch(url: str, digest: str, path: Path, silence_s: float, limit_s: float) -
                 file.write(block)
         if found.hexdigest() != digest:
             raise SpecError(
-                f"{url} gives a file with SHA-256 {found.hexdigest()[:12]}…, not {digest[:12]}…; it is not the one "
-                "expected and was not kept"
+                f"{url} gives a file with SHA-256 {found.hexdigest()[:12]}…, not {digest[:12]}…; "
+                "it is not the one expected and was not kept"
             )
 
     with _lock(path):
@@ -100,7 +101,9 @@ def fetch(url: str, digest: str, path: Path, silence_s: float, limit_s: float) -
             write_atomically(path, download)
         except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
             reason = getattr(error, "reason", None) or error
-            raise SpecError(f"{url} cannot be downloaded ({reason}); use another dataset or copy it to {path}") from error
+            raise SpecError(
+                f"{url} cannot be downloaded ({reason}); use another dataset or copy it to {path}"
+            ) from error
 
 
 @contextlib.contextmanager

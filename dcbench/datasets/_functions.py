@@ -1,4 +1,4 @@
-"""What a person's data function gives, made into a `Dataset`: arrays, a `tf.data` pipeline or an image folder."""
+"""What a person's data function gives, made a `Dataset`: arrays, a `tf.data` pipeline or an image folder."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ def from_function(function: Callable[..., Any], args: dict[str, Any], rank: int,
     Parameters
     ----------
     function : callable
-        Takes `args`; where it also takes ``rank`` and ``size``, a pipeline it gives is this process's own shard.
+        Takes `args`; where it also takes ``rank`` and ``size``, a pipeline it gives is this process's own
+        shard.
     args : dict
     rank, size : int
 
@@ -95,7 +96,9 @@ def _test(name: str, parts: dict[str, Any]) -> tuple[Any, Any] | None:
         pairs = list(test.as_numpy_iterator())
         return np.stack([x for x, _ in pairs]), np.stack([y for _, y in pairs])
     if not (isinstance(test, tuple | list) and len(test) == 2):
-        raise SpecError(f"the dataset function {name!r} gives {type(test).__name__} as test data; give a pair (x, y)")
+        raise SpecError(
+            f"the dataset function {name!r} gives {type(test).__name__} as test data; give a pair (x, y)"
+        )
     return test[0], test[1]
 
 
@@ -120,12 +123,14 @@ def _from_pipeline(name: str, parts: dict[str, Any], sharded: bool) -> Dataset:
 def _check_elements(name: str, dataset: tf.data.Dataset) -> tuple[Any, Any]:
     spec = dataset.element_spec
     if not (isinstance(spec, tuple) and len(spec) == 2 and all(hasattr(s, "shape") for s in spec)):
-        raise SpecError(f"the dataset function {name!r} gives a pipeline of {spec}; give pairs (x, y) of tensors")
+        raise SpecError(
+            f"the dataset function {name!r} gives a pipeline of {spec}; give pairs (x, y) of tensors"
+        )
     shape = spec[0].shape
     if shape.rank is None or None in shape.as_list() or not shape.rank:
         raise SpecError(
-            f"the dataset function {name!r} gives inputs of shape {shape}; give single examples of one fixed shape "
-            "(leave out .batch(), set shapes that TensorFlow cannot know)"
+            f"the dataset function {name!r} gives inputs of shape {shape}; give single examples of one fixed "
+            "shape (leave out .batch(), set shapes that TensorFlow cannot know)"
         )
     return spec[0], spec[1]
 
@@ -134,9 +139,12 @@ def _count(name: str, dataset: tf.data.Dataset) -> int:
     """Return the examples of a pipeline, read once where TensorFlow does not know."""
     known = int(dataset.cardinality())
     if known == -1:
-        raise SpecError(f"the dataset function {name!r} gives endless data; leave out .repeat(), dcbench repeats it")
-    count = known if known >= 0 else int(dataset.reduce(np.int64(0), lambda total, *_: total + 1))
-    return _some(name, count)
+        raise SpecError(
+            f"the dataset function {name!r} gives endless data; leave out .repeat(), dcbench repeats it"
+        )
+    return _some(
+        name, known if known >= 0 else int(_reduced(name, dataset, np.int64(0), lambda total, _: total + 1))
+    )
 
 
 def _count_classes(name: str, dataset: tf.data.Dataset, stated: int | None) -> tuple[int, int]:
@@ -146,15 +154,22 @@ def _count_classes(name: str, dataset: tf.data.Dataset, stated: int | None) -> t
     if int(dataset.cardinality()) == -1 or (stated is not None and int(dataset.cardinality()) >= 0):
         return _count(name, dataset), stated or 0
 
-    def add(state: tuple[tf.Tensor, ...], x: tf.Tensor, y: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        y = tf.cast(y, tf.int64)
+    def add(state: tuple[tf.Tensor, ...], example: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, ...]:
+        y = tf.cast(example[1], tf.int64)
         return state[0] + 1, tf.minimum(state[1], tf.reduce_min(y)), tf.maximum(state[2], tf.reduce_max(y))
 
     zero = tf.constant(0, tf.int64)
-    count, least, most = (int(v) for v in dataset.reduce((zero, zero, zero), add))
+    count, least, most = (int(v) for v in _reduced(name, dataset, (zero, zero, zero), add))
     if least < 0:
         raise SpecError(f"the dataset function {name!r} gives {least} as a class; give whole numbers from 0")
     return _some(name, count), most + 1
+
+
+def _reduced(name: str, dataset: tf.data.Dataset, start: Any, add: Callable[..., Any]) -> Any:
+    """Read a whole pipeline once."""
+    return functions.call(
+        lambda: dataset.reduce(start, add), {}, None, f"the pipeline of the dataset function {name!r}"
+    )
 
 
 def _some(name: str, count: int) -> int:

@@ -1,4 +1,4 @@
-"""Which example is read when: one seeded permutation an epoch, cut into global batches and ranks; NumPy only."""
+"""Which example is read when: one seeded permutation an epoch, cut into global batches and ranks."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ class Order:
     """
     The order in which all backends read a dataset.
 
-    Epochs are concatenated into one stream, so that a global batch may span two epochs: within an epoch nothing is
-    read twice or lost. Step k reads positions k·G … (k+1)·G of the stream, device r of n the r-th of n equal parts.
+    Epochs are concatenated into one stream, so that a global batch may span two epochs: within an epoch
+    nothing is read twice or lost. Step k reads positions k·G … (k+1)·G of the stream, device r of n the r-th
+    of n equal parts.
 
     Parameters
     ----------
@@ -29,8 +30,8 @@ class Order:
 
     Notes
     -----
-    The permutations come from `numpy.random.RandomState`, whose stream is frozen (NEP 19): every NumPy version
-    reads in the same order.
+    The permutations come from `numpy.random.RandomState`, whose stream is frozen (NEP 19): every NumPy
+    version reads in the same order.
 
     Examples
     --------
@@ -43,7 +44,9 @@ class Order:
 
     def __init__(self, seed: int, examples: int, global_batch: int) -> None:
         if examples < 1 or global_batch < 1:
-            raise SpecError(f"{examples} examples cannot be read in batches of {global_batch}; both must be positive")
+            raise SpecError(
+                f"{examples} examples cannot be read in batches of {global_batch}; both must be positive"
+            )
         self.seed, self.examples, self.global_batch = seed, examples, global_batch
         self._epoch = lru_cache(maxsize=2)(self._permutation)
 
@@ -88,7 +91,7 @@ class Order:
         return divmod(epochs * self.examples, self.global_batch)
 
     def tail(self, epochs: int) -> np.ndarray:
-        """Return the ids that remain after the full global batches of `epochs` epochs, int32 (fewer than a batch,)."""
+        """Return the ids that remain after the full global batches of `epochs` epochs, as int32."""
         steps, _ = self.steps_for_epochs(epochs)
         return self._stream(steps * self.global_batch, epochs * self.examples)
 

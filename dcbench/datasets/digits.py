@@ -1,4 +1,4 @@
-"""Handwritten digits, 1,797 images of 8×8 pixels, real and bundled with scikit-learn (UCI optical recognition, 1998)."""
+"""Handwritten digits, 1,797 real images of 8×8 pixels, bundled with scikit-learn (from UCI, 1998)."""
 
 from __future__ import annotations
 
@@ -14,14 +14,16 @@ from dcbench.errors import SpecError
 
 TEST_FRACTION = 0.2
 SPLIT_SEED = 0
-CONTENT_SHA256 = "ff96851efd6cdcea0661f5a5524321bb4aadbc39afbfa45757bea9ad270aa0d1"  # of x, y, x_test, y_test as stored
+CONTENT_SHA256 = (
+    "ff96851efd6cdcea0661f5a5524321bb4aadbc39afbfa45757bea9ad270aa0d1"  # of x, y, x_test, y_test as stored
+)
 BUNDLED = "sklearn/datasets/data/digits.csv.gz"
 PARTS = ("x", "y", "x_test", "y_test")
 
 
 def load(cache: Path, allow_download: bool = False) -> Dataset:
     """
-    Load the digits: from the cache, else from scikit-learn's file, which is read without importing scikit-learn.
+    Load the digits: from the cache, else from scikit-learn's file, without importing scikit-learn.
 
     Returns
     -------
@@ -58,7 +60,9 @@ def _read_bundled() -> dict[str, np.ndarray]:
         path = Path(str(metadata.distribution("scikit-learn").locate_file(BUNDLED)))
         table = np.loadtxt(path, delimiter=",", dtype=np.uint8)
     except (metadata.PackageNotFoundError, OSError) as error:
-        raise SpecError(f"dataset 'digits' needs scikit-learn's bundled file ({error}); install scikit-learn") from error
+        raise SpecError(
+            f"dataset 'digits' needs scikit-learn's bundled file ({error}); install scikit-learn"
+        ) from error
     shuffled = table[np.random.RandomState(SPLIT_SEED).permutation(len(table))]
     x, y = shuffled[:, :-1].reshape(-1, 8, 8, 1), shuffled[:, -1]
     held_out = int(len(table) * TEST_FRACTION)

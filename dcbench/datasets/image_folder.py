@@ -45,12 +45,14 @@ def load(
     Raises
     ------
     SpecError
-        If there are no such images, one cannot be decoded, or they take more than half of this machine's memory.
+        If there are no such images, one cannot be decoded, or they take more than half of the memory.
     """
     folder = Path(path).expanduser()
     files = _files(folder)
     if not isinstance(test_fraction, int | float) or not 0 <= test_fraction < 1:
-        raise SpecError(f"image folder {folder} is given test_fraction={test_fraction!r}; give a number from 0 to below 1")
+        raise SpecError(
+            f"image folder {folder} is given test_fraction={test_fraction!r}; give a number from 0 to below 1"
+        )
     size = _size(files[0], image_size)
     _check_memory(folder, len(files), size)
     classes = sorted({file.parent.name for file in files})
@@ -64,7 +66,9 @@ def load(
 
 def _files(folder: Path) -> list[Path]:
     if not folder.is_dir():
-        raise SpecError(f"the image folder {folder} does not exist; give a folder with one sub-folder a class")
+        raise SpecError(
+            f"the image folder {folder} does not exist; give a folder with one sub-folder a class"
+        )
     files = sorted(f for f in folder.glob("*/*") if f.suffix.lower() in SUFFIXES)
     if not files:
         raise SpecError(
@@ -78,8 +82,14 @@ def _size(first: Path, wanted: Any) -> tuple[int, int]:
     if wanted is None:
         height, width, _ = _pixels(first).shape
         return int(height), int(width)
-    if not isinstance(wanted, list | tuple) or len(wanted) != 2 or not all(type(n) is int and n > 0 for n in wanted):
-        raise SpecError(f"image_size={wanted!r} is not a height and a width in pixels; give two positive whole numbers")
+    if (
+        not isinstance(wanted, list | tuple)
+        or len(wanted) != 2
+        or not all(type(n) is int and n > 0 for n in wanted)
+    ):
+        raise SpecError(
+            f"image_size={wanted!r} is not a height and a width in pixels; give two positive whole numbers"
+        )
     return wanted[0], wanted[1]
 
 
@@ -88,8 +98,9 @@ def _check_memory(folder: Path, count: int, size: tuple[int, int]) -> None:
     memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if needed_bytes > memory_bytes / 2:
         raise SpecError(
-            f"the {count} images of {folder} take {needed_bytes / 1e9:.3g} GB at {size[0]}×{size[1]}, more than half of "
-            "this machine's memory; ask for a smaller image_size or give a function that returns a tf.data pipeline"
+            f"the {count} images of {folder} take {needed_bytes / 1e9:.3g} GB at {size[0]}×{size[1]}, "
+            "more than half of this machine's memory; ask for a smaller image_size or give a function that "
+            "returns a tf.data pipeline"
         )
 
 

@@ -1,4 +1,4 @@
-"""MNIST, 70,000 handwritten digits of 28×28 pixels (LeCun, Cortes, Burges): from the cache, else downloaded."""
+"""MNIST, 70,000 handwritten digits of 28×28 pixels (LeCun et al. 1998): from the cache, else downloaded."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from dcbench.datasets._files import fetch, sha256
 from dcbench.errors import SpecError
 
 URL = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/mnist.npz"
-SHA256 = "731c5ac602752760c8e48fbffcf8c3b850d9dc2a2aedcf2cc48468fc17b673d1"  # as keras.datasets.mnist states it
+SHA256 = (
+    "731c5ac602752760c8e48fbffcf8c3b850d9dc2a2aedcf2cc48468fc17b673d1"  # as keras.datasets.mnist states it
+)
 SILENCE_S, LIMIT_S = 10.0, 120.0
 
 
@@ -49,7 +51,9 @@ def _download(path: Path, allowed: bool) -> None:
     try:
         fetch(URL, SHA256, path, SILENCE_S, LIMIT_S)
     except SpecError as error:
-        raise SpecError(f"dataset 'mnist' cannot be had: {error}; or use dataset 'digits', which needs no network") from error
+        raise SpecError(
+            f"dataset 'mnist' cannot be had: {error}; or use dataset 'digits', which needs no network"
+        ) from error
 
 
 def _scale(x: np.ndarray) -> np.ndarray:

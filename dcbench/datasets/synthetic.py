@@ -1,4 +1,4 @@
-"""Random inputs of any shape with targets that can be learned: what a fixed random linear teacher says of them."""
+"""Random inputs of any shape with targets that can be learned: what a random linear teacher says of them."""
 
 from __future__ import annotations
 
@@ -82,6 +82,7 @@ def _check(shape: Sequence[int], outputs: int, examples: int, task: str, seed: i
     memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if needed_bytes > memory_bytes / 2:
         raise SpecError(
-            f"dataset 'synthetic' of {examples} examples of shape {tuple(shape)} takes {needed_bytes / 1e9:.3g} GB, more "
-            f"than half of this machine's {memory_bytes / 1e9:.3g} GB; ask for fewer examples"
+            f"dataset 'synthetic' of {examples} examples of shape {tuple(shape)} takes "
+            f"{needed_bytes / 1e9:.3g} GB, more than half of this machine's {memory_bytes / 1e9:.3g} GB; "
+            "ask for fewer examples"
         )

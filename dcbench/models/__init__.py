@@ -1,7 +1,7 @@
 """Keras models by name or from a person's function, and what is known of a model before it trains.
 
-A module here without a leading underscore is a model: its ``build(input_shape, outputs, **args)`` gives it uncompiled,
-with logits as its output. The models of Keras Applications are known by their own names.
+A module here without a leading underscore is a model: its ``build(input_shape, outputs, **args)`` gives it
+uncompiled, with logits as its output. The models of Keras Applications are known by their own names.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ def build(
     Parameters
     ----------
     model : str or callable
-        Registered name, ``file.py:function``, or a function; it is given ``input_shape`` and ``outputs`` if it takes
-        them.
+        Registered name, ``file.py:function``, or a function; it is given ``input_shape`` and ``outputs`` if
+        it takes them.
     input_shape : tuple of int
         Shape of one input.
     outputs : int
@@ -71,17 +71,25 @@ def _checked(built: Any, input_shape: tuple[int, ...], outputs: int, what: str) 
     if not isinstance(built, keras.Model):
         raise SpecError(f"{what} gives {type(built).__name__}; return a keras.Model")
     if not built.built:
-        functions.call(partial(built.build, (None, *input_shape)), {}, None, what)
+        functions.call(partial(built, np.zeros((1, *input_shape), np.float32)), {}, None, what)
     takes, gives = _shapes(built, input_shape, what)
-    fits = len(takes) == len(input_shape) and all(a in (None, b) for a, b in zip(takes, input_shape, strict=True))
+    fits = len(takes) == len(input_shape) and all(
+        a in (None, b) for a, b in zip(takes, input_shape, strict=True)
+    )
     if not fits:
-        raise SpecError(f"{what} takes inputs of shape {takes}, the dataset gives {input_shape}; make them equal")
+        raise SpecError(
+            f"{what} takes inputs of shape {takes}, the dataset gives {input_shape}; make them equal"
+        )
     if not gives or gives[-1] is None or gives[-1] < outputs:
-        raise SpecError(f"{what} gives outputs of shape {gives}, the dataset needs {outputs}; end it in Dense({outputs})")
+        raise SpecError(
+            f"{what} gives outputs of shape {gives}, the dataset needs {outputs}; end it in Dense({outputs})"
+        )
     return built
 
 
-def _shapes(model: keras.Model, input_shape: tuple[int, ...], what: str) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+def _shapes(
+    model: keras.Model, input_shape: tuple[int, ...], what: str
+) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
     """Return the shapes of one input and one output."""
     import keras
 
@@ -92,7 +100,9 @@ def _shapes(model: keras.Model, input_shape: tuple[int, ...], what: str) -> tupl
         spec = functions.call(partial(model.compute_output_spec, takes[0]), {}, None, what)
         gives = spec if isinstance(spec, list | tuple) else [spec]
     if len(takes) != 1 or len(gives) != 1:
-        raise SpecError(f"{what} has {len(takes)} inputs and {len(gives)} outputs; give a model of one input and one output")
+        raise SpecError(
+            f"{what} has {len(takes)} inputs and {len(gives)} outputs; give a model of one of each"
+        )
     return tuple(takes[0].shape[1:]), tuple(gives[0].shape[1:])
 
 
@@ -109,8 +119,9 @@ def describe(model: keras.Model, input_shape: tuple[int, ...] | None = None) -> 
     Returns
     -------
     dict
-        ``name``, ``layers``, ``parameters``, ``trainable_parameters``, ``gradient_bytes`` (of all gradients in the
-        variables' own type), ``flops_per_example`` (of forward and backward; None where unknown) and ``flops_rule``.
+        ``name``, ``layers``, ``parameters``, ``trainable_parameters``, ``gradient_bytes`` (of all gradients
+        in the variables' own type), ``flops_per_example`` (of forward and backward; None where unknown) and
+        ``flops_rule``.
     """
     from dcbench.models._flops import forward_flops
 
@@ -137,11 +148,12 @@ def ends_in_softmax(model: keras.Model) -> bool:
 
     layer: Any = model
     while isinstance(layer, keras.Model):
-        made_by = getattr(layer.outputs[0], "_keras_history", None) if getattr(layer, "outputs", None) else None
+        made_by = (
+            getattr(layer.outputs[0], "_keras_history", None) if getattr(layer, "outputs", None) else None
+        )
         inner = made_by.operation if made_by else (layer.layers[-1] if layer.layers else None)
         if inner is layer or inner is None:
             return False
         layer = inner
-    if isinstance(layer, keras.layers.Softmax):
-        return True
-    return getattr(layer, "activation", None) is keras.activations.softmax
+    is_softmax = type(layer).__name__ == "Softmax"  # the layer's and the operation's name
+    return is_softmax or getattr(layer, "activation", None) is keras.activations.softmax

@@ -36,9 +36,9 @@ def forward_flops(model: keras.Model, input_shape: tuple[int, ...] | None = None
 
     Notes
     -----
-    TensorFlow's profiler knows matrix products, convolutions, pooling and elementwise arithmetic. ``Einsum``, which it
-    does not know, is counted from its equation. Where the profiler sees nothing at all, the layers' kernels are counted:
-    two operations a weight and output position.
+    TensorFlow's profiler knows matrix products, convolutions, pooling and elementwise arithmetic. ``Einsum``,
+    which it does not know, is counted from its equation. Where the profiler sees nothing at all, the layers'
+    kernels are counted: two operations a weight and output position.
     """
     graph = _graph(model, input_shape)
     if graph is None:
@@ -78,7 +78,11 @@ def _profile(graph: Any) -> int:
     import tensorflow as tf
 
     profiler = tf.compat.v1.profiler
-    options = profiler.ProfileOptionBuilder(profiler.ProfileOptionBuilder.float_operation()).with_empty_output().build()
+    options = (
+        profiler.ProfileOptionBuilder(profiler.ProfileOptionBuilder.float_operation())
+        .with_empty_output()
+        .build()
+    )
     with _quiet(tf.get_logger()):
         found = profiler.profile(graph, options=options)
     return int(found.total_float_ops) if found is not None else 0
@@ -108,7 +112,9 @@ def _einsum_flops(operation: Any) -> int:
     for term, tensor in zip(terms, operation.inputs, strict=True):
         shape = tensor.shape.as_list()
         head, dots, tail = term.partition("...")
-        sizes |= dict(zip(head, shape, strict=False)) | dict(zip(reversed(tail), reversed(shape), strict=False))
+        sizes |= dict(zip(head, shape, strict=False)) | dict(
+            zip(reversed(tail), reversed(shape), strict=False)
+        )
         if dots:
             rest = shape[len(head) : len(shape) - len(tail)]
             sizes["..."] = max(sizes.get("...", 1), math.prod(n or 1 for n in rest))

@@ -51,10 +51,13 @@ def _check(name: str, make: Callable[..., Any], input_shape: tuple[int, ...], ar
     for given in args:
         if given not in choices:
             raise SpecError(
-                f"model {name!r} has no argument {given!r}{registry.nearest(given, choices)} (known: {', '.join(choices)})"
+                f"model {name!r} has no argument {given!r}{registry.nearest(given, choices)} "
+                f"(known: {', '.join(choices)})"
             )
     if len(input_shape) != 3:
-        raise SpecError(f"model {name!r} takes images (height, width, channels), the dataset gives {input_shape}")
+        raise SpecError(
+            f"model {name!r} takes images (height, width, channels), the dataset gives {input_shape}"
+        )
 
 
 def _explained(name: str, input_shape: tuple[int, ...], error: ValueError) -> SpecError:
@@ -66,4 +69,6 @@ def _explained(name: str, input_shape: tuple[int, ...], error: ValueError) -> Sp
             f"model {name!r} takes images{needed}, the dataset gives {height}×{width}; "
             "use larger images (dataset 'synthetic' has any shape) or model 'cnn'"
         )
-    return SpecError(f"model {name!r} cannot be built for {input_shape}: {' '.join(str(error).split())[:300]}")
+    return SpecError(
+        f"model {name!r} cannot be built for {input_shape}: {' '.join(str(error).split())[:300]}"
+    )

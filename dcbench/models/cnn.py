@@ -40,7 +40,8 @@ def build(
 
     if len(input_shape) != 3:
         raise SpecError(
-            f"model 'cnn' takes images (height, width, channels), the dataset gives {tuple(input_shape)}; use model 'mlp'"
+            f"model 'cnn' takes images (height, width, channels), the dataset gives "
+            f"{tuple(input_shape)}; use model 'mlp'"
         )
     layers = keras.layers
     x = images = keras.Input(input_shape)
