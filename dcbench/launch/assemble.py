@@ -153,6 +153,8 @@ def _worker(record: Record, rank: int, task: Task) -> dict[str, Any]:
     kept = ("host", "block_s", "peak_host_bytes", "peak_device_bytes", "warmup_steps")
     summary = task.result or {}
     about = {"rank": rank, "pid": task.pid, "exit": task.exit, "start": task.start}
+    if task.error:
+        about["error_kind"] = task.error.get("kind")
     return about | {n: summary.get(n) for n in kept}
 
 
