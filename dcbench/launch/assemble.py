@@ -6,7 +6,8 @@ import signal
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from dcbench.launch.group import Group, Task
+from dcbench.launch.group import Group
+from dcbench.launch.tasks import Task
 from dcbench.record import METRICS, Record, Series, training_metrics
 
 _ECHOES = ("HorovodInternalError", "Horovod has been shut down", "Connection reset", "Connection closed by peer")

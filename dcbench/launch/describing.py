@@ -14,8 +14,9 @@ import cloudpickle
 from dcbench import functions, hardware
 from dcbench.errors import SpecError, WorkerFailed
 from dcbench.launch import assemble, engine, environment, placement
-from dcbench.launch.group import Group, Stop, Task
+from dcbench.launch.group import Group
 from dcbench.launch.lock import measuring
+from dcbench.launch.tasks import Cast, Stop, Task
 from dcbench.spec import RunSpec
 
 LIMIT_S = 600.0
@@ -76,7 +77,7 @@ def _run(task: Task, spec: RunSpec) -> dict[str, Any]:
             engine.using(environment.base(spec), True, stop) as ready,
         ):
             assert ready is not None  # nobody else holds this stop
-            group = Group(ready, [task], [], "fork", stop, LIMIT_S, lambda rank, name: None)
+            group = Group(ready, Cast([task], []), "fork", stop, LIMIT_S, lambda rank, name: None)
             group.run()
     finally:
         stop.close()

@@ -16,7 +16,7 @@ from dcbench.launch.placement import Placement, Process
 from dcbench.spec import RunSpec
 
 LOOPBACK = "127.0.0.1"
-_OTHER_JOBS = ("OMPI_", "PMIX_", "PMI_", "PRTE_", "HOROVOD_GLOO_")
+_OTHER_JOBS = ("OMPI_COMM_", "OMPI_WORLD_", "OMPI_UNIVERSE_", "PMIX_", "PMI_", "PRTE_", "HOROVOD_GLOO_")
 _SLOT = tuple(f"HOROVOD_{n}" for n in (
     "HOSTNAME", "RANK", "SIZE", "LOCAL_RANK", "LOCAL_SIZE", "CROSS_RANK", "CROSS_SIZE", "CONTROLLER", "CPU_OPERATIONS",
 ))  # fmt: skip
@@ -36,7 +36,7 @@ def identity(environment: Mapping[str, str]) -> dict[str, str]:
     return {n: v for n, v in sorted(environment.items()) if n.startswith(_READ_AT_IMPORT)}
 
 
-def of_process(spec: RunSpec, placement: Placement, process: Process, port: int | None) -> dict[str, str]:
+def of_process(spec: RunSpec, placement: Placement, process: Process, horovod: Mapping[str, str]) -> dict[str, str]:
     """
     Return the whole environment of one worker.
 
@@ -46,8 +46,8 @@ def of_process(spec: RunSpec, placement: Placement, process: Process, port: int 
     placement : Placement
     process : Process
         One of `placement`.
-    port : int or None
-        Where Horovod's rendezvous listens on the loopback interface; None without Gloo.
+    horovod : mapping of str to str
+        From `gloo` or `mpi`; empty for a backend without Horovod.
 
     Returns
     -------
@@ -55,9 +55,7 @@ def of_process(spec: RunSpec, placement: Placement, process: Process, port: int 
     """
     own = {"OMP_NUM_THREADS": str(max(1, spec.threads_per_device * process.devices))}
     own["CUDA_VISIBLE_DEVICES"] = ",".join(process.gpu_uuids) if placement.device_type == "gpu" else "-1"
-    if port is not None:
-        own |= gloo(process.rank, len(placement.processes), port)
-    return base(spec) | own | {n: _text(v) for n, v in spec.knobs.items()}
+    return base(spec) | own | dict(horovod) | {n: _text(v) for n, v in spec.knobs.items()}
 
 
 def gloo(rank: int, size: int, port: int) -> dict[str, str]:
@@ -72,6 +70,11 @@ def gloo(rank: int, size: int, port: int) -> dict[str, str]:
         "HOROVOD_GLOO_IFACE": "lo",
         "NCCL_SOCKET_IFNAME": "lo",
     }
+
+
+def mpi() -> dict[str, str]:
+    """Name MPI as Horovod's controller and transport; ``mpirun`` tells a rank its place."""
+    return {"HOROVOD_CONTROLLER": "mpi", "HOROVOD_CPU_OPERATIONS": "mpi"}
 
 
 def transport(spec: RunSpec, device_type: str) -> str:

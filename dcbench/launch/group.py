@@ -6,104 +6,24 @@ It knows what a worker says, and nothing of what a run means or where its record
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import select
 import signal
 import socket
 import sys
-import threading
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 from dcbench import channel
 from dcbench.errors import WorkerFailed
 from dcbench.launch.engine import Engine, EngineGone
+from dcbench.launch.tasks import Cast, Stop, Task
 
 TERM_TO_KILL_S = 2.0
 CHANNEL_LIMIT_S = 30.0
-
-
-class Stop:
-    """A request to end early, from any thread, that a poll can wait for."""
-
-    def __init__(self) -> None:
-        self._event = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._lock = threading.Lock()
-        self.reason = ""
-
-    def set(self, reason: str) -> None:
-        """Ask for the end; the first reason stays."""
-        with self._lock:
-            if self._event >= 0 and not self.reason:
-                self.reason = reason
-                os.eventfd_write(self._event, 1)
-
-    def fileno(self) -> int:
-        """Return the descriptor that becomes readable."""
-        return self._event
-
-    def close(self) -> None:
-        """Free the descriptor."""
-        with self._lock:
-            os.close(self._event)
-            self._event = -1
-
-
-@dataclass
-class Task:
-    """
-    One process of a group, and what became of it.
-
-    Parameters
-    ----------
-    label : str
-        Unique among all processes of an engine.
-    env : dict of str to str
-        Its whole environment.
-    log : Path
-        Where its output goes.
-    entry : str
-        ``"module:function"``, called with the process's end of the channel.
-    command : list of str
-        Instead of `entry`: another program, without a channel.
-    cpus : tuple of int
-        CPUs it is pinned to.
-    job, payload : dict, bytes
-        First message on its channel.
-    given : socket.socket or None
-        Handed to the entry instead of a channel.
-    """
-
-    label: str
-    env: dict[str, str]
-    log: Path
-    entry: str = ""
-    command: list[str] = field(default_factory=list)
-    cpus: tuple[int, ...] = ()
-    job: dict[str, Any] = field(default_factory=dict)
-    payload: bytes = b""
-    given: socket.socket | None = None
-
-    pid: int | None = None
-    start: str = ""
-    channel: socket.socket | None = None
-    result: dict[str, Any] | None = None
-    error: dict[str, Any] | None = None
-    exit: int | None = None
-    stopped_by_us: bool = False
-
-    @property
-    def running(self) -> bool:
-        """Whether it was asked for and has not been reaped."""
-        return self.exit is None
-
-    @property
-    def failed(self) -> bool:
-        """Whether it ended, or told of an error, without a result."""
-        return self.error is not None or (self.exit is not None and (self.exit != 0 or self.result is None))
+MEETING_LIMIT_S = 60.0
 
 
 class Group:
@@ -113,10 +33,8 @@ class Group:
     Parameters
     ----------
     engine : Engine
-    tasks : sequence of Task
-        The workers.
-    helpers : sequence of Task
-        Processes that the workers need, ended after them.
+    cast : Cast
+        Helpers are started first and ended last.
     start : {"fork", "spawn"}
     stop : Stop
     limit_s : float
@@ -128,15 +46,14 @@ class Group:
     def __init__(
         self,
         engine: Engine,
-        tasks: Sequence[Task],
-        helpers: Sequence[Task],
+        cast: Cast,
         start: str,
         stop: Stop,
         limit_s: float,
         report: Callable[[int, str], None],
     ) -> None:
         self._engine, self._stop, self._report, self._mode = engine, stop, report, start
-        self.tasks, self.helpers = list(tasks), list(helpers)
+        self.tasks, self.helpers, self._meeting = cast.tasks, cast.helpers, cast.meeting
         self._by_label = {t.label: t for t in (*self.helpers, *self.tasks)}
         self._limit = time.monotonic() + limit_s
         self._kill_at: float | None = None
@@ -146,18 +63,20 @@ class Group:
     def run(self) -> None:
         """Start everything and return when every process has ended."""
         try:
-            for task in (*self.helpers, *self.tasks):
-                self._start(task)
-            for task in self.tasks:
-                self._hand_job(task)
+            for helper in self.helpers:
+                self._start(helper)
+            if self._meet():
+                for task in self.tasks:
+                    self._start(task)
+                for task in self.tasks:
+                    self._hand_job(task)
             while any(t.running for t in self.tasks):
                 self._turn()
             self._end_helpers()
         except EngineGone as error:
             self.why = self.why or str(error)
-            for task in self._by_label.values():
-                task.exit = -signal.SIGKILL if task.running else task.exit
-                task.stopped_by_us = True
+            for task in (t for t in self._by_label.values() if t.running):
+                task.exit, task.stopped_by_us = -signal.SIGKILL, True
         finally:
             for task in self._by_label.values():
                 for end in (task.channel, task.given):
@@ -165,6 +84,7 @@ class Group:
                         end.close()
 
     def _start(self, task: Task) -> None:
+        task.asked = True
         request = {"label": task.label, "env": task.env, "cpus": list(task.cpus), "log": str(task.log)}
         request |= {"cwd": self.cwd, "path": sys.path, "start": self._mode}
         if task.command:
@@ -175,6 +95,28 @@ class Group:
             task.channel, theirs = socket.socketpair()
             with theirs:
                 self._engine.send(theirs, op="start", entry=task.entry, **request)
+
+    def _meet(self) -> bool:
+        """Wait until MPI has told each rank its place; return whether the ranks can be started."""
+        meeting, limit = self._meeting, min(self._limit, time.monotonic() + MEETING_LIMIT_S)
+        while meeting is not None and not meeting.complete and not self.why:
+            left = max(0.0, limit - time.monotonic())
+            ready, _, _ = select.select([self._engine, self._stop, meeting], [], [], left)
+            if meeting in ready:
+                meeting.accept()
+            if self._engine in ready:
+                self._take(self._engine.receive())
+            gone = [h for h in self.helpers if h.exit is not None]
+            if self._stop.reason:
+                self.why = self._stop.reason
+            elif gone:
+                self.why = f"mpirun ended with {gone[0].exit} before it had started the ranks; see {gone[0].log.name}"
+            elif not ready:
+                self.why = f"mpirun started no ranks within {MEETING_LIMIT_S:.0f} s; see {self.helpers[0].log.name}"
+        if meeting is not None and not self.why:
+            for rank, task in enumerate(self.tasks):
+                task.env |= meeting.environments[rank]
+        return not self.why
 
     def _hand_job(self, task: Task) -> None:
         assert task.channel is not None  # workers always have one
@@ -254,11 +196,18 @@ class Group:
                 self._engine.send(op="signal", label=task.label, signal=number)
 
     def _end_helpers(self) -> None:
+        if self._meeting is not None:
+            self._meeting.close()
+            self._wait_for_helpers(time.monotonic() + TERM_TO_KILL_S)
         for helper in self.helpers:
             if helper.running:
                 self._engine.send(op="signal", label=helper.label, signal=signal.SIGKILL)
-        while any(h.running for h in self.helpers):
-            self._take(self._engine.receive())
+        self._wait_for_helpers(math.inf)
+
+    def _wait_for_helpers(self, limit: float) -> None:
+        while any(h.running for h in self.helpers) and (left := limit - time.monotonic()) > 0:
+            if select.select([self._engine], [], [], None if limit == math.inf else left)[0]:
+                self._take(self._engine.receive())
 
 
 def _readable(sock: socket.socket) -> bool:

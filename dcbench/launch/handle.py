@@ -21,9 +21,10 @@ import cloudpickle
 from dcbench import functions, hardware, store
 from dcbench.errors import BackendUnavailable, DcbenchError
 from dcbench.launch import assemble, engine, environment, placement
-from dcbench.launch.group import Group, Stop
+from dcbench.launch.group import Group
 from dcbench.launch.lock import measuring
 from dcbench.launch.ranks import Job, processes
+from dcbench.launch.tasks import Stop
 from dcbench.record import Record
 from dcbench.spec import RunSpec
 
@@ -191,8 +192,8 @@ class Handle:
         with engine.using(self._environment, fork, self._stop) as ready:
             if ready is None:
                 return None
-            with processes(self._job, self._asked_s + waited_s) as (helpers, tasks):
-                group = Group(ready, tasks, helpers, self.spec.start, self._stop, self.spec.time_limit_s, self._stage)
+            with processes(self._job, self._asked_s + waited_s) as cast:
+                group = Group(ready, cast, self.spec.start, self._stop, self.spec.time_limit_s, self._stage)
                 group.run()
         return group
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from dcbench.launch import environment, rendezvous
-from dcbench.launch.group import Task
+from dcbench.launch.mpi import Meeting
 from dcbench.launch.placement import Placement, Process
+from dcbench.launch.tasks import Cast, Task
 from dcbench.spec import RunSpec
 
 
@@ -44,7 +45,7 @@ class Job:
 
 
 @contextlib.contextmanager
-def processes(job: Job, started_s: float) -> Iterator[tuple[list[Task], list[Task]]]:
+def processes(job: Job, started_s: float) -> Iterator[Cast]:
     """
     List what to start for a run.
 
@@ -56,25 +57,42 @@ def processes(job: Job, started_s: float) -> Iterator[tuple[list[Task], list[Tas
 
     Yields
     ------
-    helpers, tasks : list of Task
-        What the ranks need, and the ranks in order.
+    Cast
     """
-    if not job.transport:
-        yield [], [_rank(job, p, started_s, None) for p in job.placement.processes]
-        return
+    ways = {"": _apart, "mpi": _by_mpi}
+    with ways.get(job.transport, _by_gloo)(job, started_s) as cast:
+        yield cast
+
+
+@contextlib.contextmanager
+def _apart(job: Job, started_s: float) -> Iterator[Cast]:
+    yield Cast([_rank(job, p, started_s, {}) for p in job.placement.processes], [])
+
+
+@contextlib.contextmanager
+def _by_gloo(job: Job, started_s: float) -> Iterator[Cast]:
+    members, size = job.placement.processes, len(job.placement.processes)
     with rendezvous.listen() as listening:
-        helper = Task(
-            label=f"{job.run_dir.name}/rendezvous",
-            env=environment.base(job.spec),
-            log=job.run_dir / "rendezvous.log",
-            entry="dcbench.launch.rendezvous:main",
-            given=listening,
-        )
         port = listening.getsockname()[1]
-        yield [helper], [_rank(job, p, started_s, port) for p in job.placement.processes]
+        server = _helper(job, "rendezvous", entry="dcbench.launch.rendezvous:main", given=listening)
+        tasks = [_rank(job, p, started_s, environment.gloo(p.rank, size, port)) for p in members]
+        yield Cast(tasks, [server])
 
 
-def _rank(job: Job, process: Process, started_s: float, port: int | None) -> Task:
+@contextlib.contextmanager
+def _by_mpi(job: Job, started_s: float) -> Iterator[Cast]:
+    members = job.placement.processes
+    with contextlib.closing(Meeting(len(members), environment.base(job.spec))) as meeting:
+        mpirun = _helper(job, "mpirun", command=meeting.command())
+        yield Cast([_rank(job, p, started_s, environment.mpi()) for p in members], [mpirun], meeting)
+
+
+def _helper(job: Job, name: str, **what: Any) -> Task:
+    label, log = f"{job.run_dir.name}/{name}", job.run_dir / f"{name}.log"
+    return Task(label, environment.base(job.spec), log, **what)
+
+
+def _rank(job: Job, process: Process, started_s: float, horovod: Mapping[str, str]) -> Task:
     message = {
         "type": "job",
         "spec": job.spec_dict,
@@ -89,7 +107,7 @@ def _rank(job: Job, process: Process, started_s: float, port: int | None) -> Tas
     }
     return Task(
         label=f"{job.run_dir.name}/{process.rank}",
-        env=environment.of_process(job.spec, job.placement, process, port),
+        env=environment.of_process(job.spec, job.placement, process, horovod),
         log=job.run_dir / f"rank-{process.rank}.log",
         entry=job.entry,
         cpus=process.cpus,
