@@ -363,6 +363,8 @@ def test_a_function_of_a_file(tmp_path):
         ((X[:0], Y[:0]), r"shape \(0, 2\)"),
         (((X, Y), (X[:, :1], Y)), "test inputs of shape"),
         ({"x": X, "y": Y, "outputs": 2}, "states 2 outputs but needs 3"),
+        ({"x": X, "y": Y, "outputs": "3"}, "states outputs '3'"),
+        ({"x": X, "y": Y, "task": "guess"}, "states task 'guess'"),
         ("/no/such/folder", "does not exist"),
     ],
 )
@@ -425,6 +427,26 @@ def test_uneven_shards_are_counted(tf, tmp_path):
     assert [datasets.load(mine, {}, tmp_path, rank=rank, size=2).examples for rank in (0, 1)] == [6, 5]
 
 
+def test_a_sample_tells_same_data_from_other_data(tf, tmp_path):
+    def mine(rank, size):
+        return pipeline(tf).shard(size, rank)
+
+    def arrays(seed):
+        return np.random.default_rng(seed).random((1000, 3)), Y[np.arange(1000) % 12]
+
+    shards = [datasets.load(mine, {}, tmp_path, rank=rank, size=2).sample_digest() for rank in (0, 1, 1)]
+    assert shards[0] != shards[1] == shards[2]
+    assert load(lambda: pipeline(tf), tmp_path).sample_digest() == load(mine, tmp_path).sample_digest()
+    assert load(arrays, tmp_path, seed=0).sample_digest() == load(arrays, tmp_path, seed=0).sample_digest()
+    assert load(arrays, tmp_path, seed=0).sample_digest() != load(arrays, tmp_path, seed=1).sample_digest()
+
+
+def test_whole_numbers_stay_whole(tmp_path):
+    """Identifiers of tokens must not become fractions."""
+    data = load(lambda: (np.array([[2**40, 1]]), [0]), tmp_path)
+    assert data.x.tolist() == [[2**40, 1]] and data.x.dtype == np.int64
+
+
 def test_a_pipeline_with_a_test_split(tf, tmp_path):
     data = load(lambda: (pipeline(tf), pipeline(tf, 6)), tmp_path)
     assert (data.examples, data.test[0].shape, data.test[1].dtype) == (10, (6, 1), np.int32)
@@ -478,6 +500,8 @@ def test_an_image_folder_by_name(photos, tmp_path):
 
 
 def test_unusable_image_folders_are_one_sentence(photos, tmp_path, monkeypatch):
+    with pytest.raises(SpecError, match="needs the argument 'path'"):
+        load("image_folder", tmp_path)
     with pytest.raises(SpecError, match="no images in sub-folders"):
         load("image_folder", tmp_path, path=str(photos / "cat"))
     with pytest.raises(SpecError, match="image_size"):

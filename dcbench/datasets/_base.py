@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,6 +15,8 @@ from dcbench.errors import SpecError
 if TYPE_CHECKING:
     import tensorflow as tf
 
+TASKS = ("classification", "regression")
+SAMPLE_EXAMPLES = 256
 Arrays = tuple[np.ndarray, np.ndarray]
 
 
@@ -69,6 +72,21 @@ class Dataset:
 
         with tf.device("CPU:0"):
             return tf.convert_to_tensor(self.x), tf.convert_to_tensor(self.y)
+
+    def sample_digest(self) -> str:
+        """
+        Return the SHA-256 of a sample of the training examples.
+
+        It is equal on processes that hold the same data in the same order, and differs between shards.
+        """
+        if self.x is not None and self.y is not None:
+            rows = slice(None, None, max(1, len(self.x) // SAMPLE_EXAMPLES))
+            return hashlib.sha256(self.x[rows].tobytes() + self.y[rows].tobytes()).hexdigest()
+        assert self.pipeline is not None  # a Dataset has arrays or a pipeline
+        found = hashlib.sha256()
+        for x, y in self.pipeline().take(SAMPLE_EXAMPLES).as_numpy_iterator():
+            found.update(x.tobytes() + y.tobytes())
+        return found.hexdigest()
 
     def total_examples(self, size: int) -> int:
         """Return the training examples of all `size` processes together."""
@@ -134,8 +152,7 @@ def _inputs(name: str, given: Any) -> np.ndarray:
             f"dataset {name!r} gives inputs of type {x.dtype} and shape {x.shape}; "
             "give numbers of shape (examples, ...)"
         )
-    narrow = {"f": np.float32, "i": np.int32, "u": np.int32, "b": np.float32}[x.dtype.kind]
-    x = x if x.dtype == np.uint8 else np.ascontiguousarray(x, narrow)
+    x = np.ascontiguousarray(x, np.float32 if x.dtype.kind in "fb" else x.dtype)
     if x.dtype.kind == "f" and not np.isfinite(x).all():
         raise SpecError(
             f"dataset {name!r} gives inputs that are not finite (NaN or infinity); remove or replace them"

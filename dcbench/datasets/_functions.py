@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dcbench import functions, registry
-from dcbench.datasets._base import Dataset, check_outputs, from_arrays
+from dcbench.datasets._base import TASKS, Dataset, check_outputs, from_arrays
 from dcbench.errors import SpecError
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def from_function(function: Callable[..., Any], args: dict[str, Any], rank: int,
     if isinstance(train, str | Path):
         from dcbench.datasets import image_folder
 
-        return image_folder.load(None, path=train)
+        return image_folder.load(None, False, train)
     if _is_pipeline(train):
         return _from_pipeline(name, parts, sharded="rank" in takes and "size" in takes)
     if not (isinstance(train, tuple | list) and len(train) == 2):
@@ -76,11 +76,22 @@ def _parts(name: str, given: Any) -> dict[str, Any]:
                 )
         if "train" not in given and not {"x", "y"} <= set(given):
             raise SpecError(f"the dataset function {name!r} gives a dict without train data; give {FORMS}")
+        _check_stated(name, given)
         return {"train": (given.get("x"), given.get("y")), **given}
     nested = isinstance(given, tuple | list) and len(given) == 2
     if nested and (_is_pipeline(given[0]) or isinstance(given[0], tuple)):
         return {"train": given[0], "test": given[1]}
     return {"train": given}
+
+
+def _check_stated(name: str, given: dict[str, Any]) -> None:
+    task, outputs = given.get("task"), given.get("outputs")
+    if task not in (None, *TASKS):
+        raise SpecError(f"the dataset function {name!r} states task {task!r}; give one of {', '.join(TASKS)}")
+    if outputs is not None and (not isinstance(outputs, int) or isinstance(outputs, bool) or outputs < 1):
+        raise SpecError(
+            f"the dataset function {name!r} states outputs {outputs!r}; give a positive whole number"
+        )
 
 
 def _is_pipeline(value: Any) -> bool:
@@ -131,6 +142,10 @@ def _check_elements(name: str, dataset: tf.data.Dataset) -> tuple[Any, Any]:
         raise SpecError(
             f"the dataset function {name!r} gives inputs of shape {shape}; give single examples of one fixed "
             "shape (leave out .batch(), set shapes that TensorFlow cannot know)"
+        )
+    if not spec[1].shape.is_fully_defined():
+        raise SpecError(
+            f"the dataset function {name!r} gives targets of shape {spec[1].shape}; give a fixed shape"
         )
     return spec[0], spec[1]
 

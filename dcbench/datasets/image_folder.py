@@ -18,8 +18,8 @@ SPLIT_SEED = 0
 
 def load(
     cache: Path | None,
-    allow_download: bool = False,
-    path: str | Path = "",
+    allow_download: bool,
+    path: str | Path,
     image_size: Sequence[int] | None = None,
     test_fraction: float = 0.2,
 ) -> Dataset:

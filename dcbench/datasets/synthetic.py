@@ -9,10 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from dcbench.datasets._base import Arrays, Dataset, from_arrays
+from dcbench.datasets._base import TASKS, Arrays, Dataset, from_arrays
 from dcbench.errors import SpecError
 
-TASKS = ("classification", "regression")
 TEST_FRACTION = 0.25
 
 
