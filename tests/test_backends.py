@@ -28,7 +28,7 @@ def fit_in_ranks(case: dict[str, Any], folder: Path, ranks: int, wrap: str = "ou
     """Train a plain Keras model with `model.fit` in each of `ranks` Horovod processes; return what each ended with."""
     target = str(folder)
 
-    def script():  # noqa: ANN202 - runs in the worker, where Horovod is initialised
+    def script():
         import json
         from pathlib import Path
 
@@ -120,10 +120,8 @@ def test_batch_normalisation_is_averaged_at_the_end() -> None:
     assert record.checks["statistics"].startswith("2 BatchNorm statistics are per rank")
 
 
-def normalised():  # noqa: ANN201
+def normalised():
     import keras
 
     layers = keras.layers
-    return keras.Sequential(
-        [layers.Input((8, 8, 1)), layers.Flatten(), layers.BatchNormalization(), layers.Dense(10)]
-    )
+    return keras.Sequential([layers.Input((8, 8, 1)), layers.Flatten(), layers.BatchNormalization(), layers.Dense(10)])

@@ -66,7 +66,7 @@ def test_two_devices_train_like_one(optimizer: str, variant: str) -> None:
         assert np.abs(many.rank_loss[0] - many.rank_loss[1]).max() > 1e-3  # each saw its own rows
 
 
-def embedding_model():  # noqa: ANN201 - a person's own function, as in a notebook
+def embedding_model():
     import keras
 
     layers = keras.layers

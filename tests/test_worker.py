@@ -54,7 +54,7 @@ def test_a_rank_reports_its_stages_and_a_result(tmp_path: Path) -> None:
 
 
 def test_an_error_is_one_sentence_with_its_traceback(tmp_path: Path) -> None:
-    def broken():  # noqa: ANN202
+    def broken():
         raise ValueError("two\nlines")
 
     message = job(tmp_path) | {"functions": ["model"]}

@@ -17,10 +17,11 @@ import numpy as np
 import tensorflow as tf
 
 from dcbench import datasets, models, registry
-from dcbench.backends._base import Backend, CheckFailed, Place, seed_variables
+from dcbench.backends._base import Backend, Place
 from dcbench.errors import SpecError
 from dcbench.spec import RunSpec
 from dcbench.timing import EventFile, StepLog
+from dcbench.training.checks import check_data, check_random_state
 from dcbench.training.evaluation import Evaluator
 from dcbench.training.optimization import make_loss, make_optimizer
 from dcbench.training.state import Snapshot, sizes
@@ -238,23 +239,10 @@ class Training:
 
     def _check(self, log: StepLog) -> dict[str, Any]:
         checks = self.backend.check_weights(self.model, self.optimizer)
-        rank, size = self.backend.shard
-        steps = len(log.step_s)
         if self.data.x is not None:
-            everyone = self.backend.gather((rank, datasets.digest(self.order, rank, size, 0, steps)))
-            for other, seen in everyone:
-                if other is not None and seen != datasets.digest(self.order, other, size, 0, steps):
-                    raise CheckFailed(f"rank {other} read other examples than its share of the global batches")
-            if len({other for other, _ in everyone}) < len(everyone):
-                raise CheckFailed("two ranks read the same share of the data")
-            checks["data"] = f"{len(everyone)} process(es) read their own share of each global batch"
-        if self.backend.communicates and (seeds := seed_variables(self.model)):
-            copies = zip(*(self.backend.local(v.value) for v in seeds), strict=True)
-            mine = [str([c.numpy().tolist() for c in rank]) for rank in copies]
-            distinct = len({state for states in self.backend.gather(mine) for state in states})
-            if distinct < self.spec.devices:
-                raise CheckFailed(f"only {distinct} of {self.spec.devices} ranks draw random numbers of their own")
-            checks["random_state"] = f"every one of {distinct} ranks draws random numbers of its own (dropout)"
+            checks["data"] = check_data(self.data, self.order, self.backend, len(log.step_s))
+        if self.backend.communicates and (drawn := check_random_state(self.model, self.backend, self.spec.devices)):
+            checks["random_state"] = drawn
         return checks
 
     def _describe_data(self, log: StepLog) -> dict[str, Any]:

@@ -45,7 +45,9 @@ class Stepper:
         self._clips = any(getattr(spec, n) is not None for n in ("clipnorm", "global_clipnorm", "clipvalue"))
         self._scales = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
         self._gradients = (
-            tf.function(self._forward_backward, jit_compile=True, autograph=False) if spec.jit_compile else (self._forward_backward)
+            tf.function(self._forward_backward, jit_compile=True, autograph=False)
+            if spec.jit_compile
+            else (self._forward_backward)
         )
         self.steps_per_call = spec.steps_per_execution
         self.one = tf.function(self._one, autograph=False)  # as in Keras; it would convert Horovod's code

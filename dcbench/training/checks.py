@@ -1,0 +1,70 @@
+"""Proofs that the ranks of a run read their own data and drew their own random numbers.
+
+That they hold equal weights is proved by the backend, which knows where the copies are.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from dcbench import datasets
+from dcbench.backends._base import Backend, CheckFailed, seed_variables
+
+
+def check_data(data: datasets.Dataset, order: datasets.Order, backend: Backend, steps: int) -> str:
+    """
+    Check that this process read its own rows of each global batch, and that all ranks agree on the batches.
+
+    Raises
+    ------
+    CheckFailed
+        If a rank's pipeline gives other examples than its share, or if ranks order the data differently.
+    """
+    rank, size = backend.shard
+    width = order.global_batch // size
+    share = order.ids(0)[0, rank * width : (rank + 1) * width]
+    fed, _ = next(iter(datasets.batches(data, order, rank, size, 0, 1)))
+    same = [
+        np.array_equal(a.numpy(), b[share]) for a, b in zip(tf.nest.flatten(fed), tf.nest.flatten(data.x), strict=True)
+    ]
+    own = datasets.digest(order, rank, size, 0, steps) == _share_digest(order, rank, size, steps)
+    found = backend.gather((rank, all(same) and own, datasets.digest(order, 0, 1, 0, steps)))
+    wrong = [other for other, good, _ in found if not good]
+    if wrong:
+        raise CheckFailed(f"rank {wrong[0]} read other examples than its share of the global batches")
+    if len({stream for _, _, stream in found}) > 1:
+        raise CheckFailed("the ranks put the examples in different orders, so their batches are no share of one batch")
+    return f"{len(found)} process(es) read their own share of each global batch"
+
+
+def _share_digest(order: datasets.Order, rank: int, size: int, steps: int) -> str:
+    """Digest the ids of a share, cut here from whole global batches."""
+    width, found = order.global_batch // size, hashlib.sha256()
+    for step in range(steps):
+        found.update(order.ids(step)[0, rank * width : (rank + 1) * width].astype("<i4").tobytes())
+    return found.hexdigest()
+
+
+def check_random_state(model: keras.Model, backend: Backend, ranks: int) -> str | None:
+    """
+    Check that every rank draws random numbers (dropout masks) of its own; None where the model draws none.
+
+    Raises
+    ------
+    CheckFailed
+        If two ranks draw the same ones.
+    """
+    seeds = seed_variables(model)
+    if not seeds:
+        return None
+    copies: Any = zip(*(backend.local(v.value) for v in seeds), strict=True)
+    mine = [str([c.numpy().tolist() for c in rank]) for rank in copies]
+    distinct = len({state for states in backend.gather(mine) for state in states})
+    if distinct < ranks:
+        raise CheckFailed(f"only {distinct} of {ranks} ranks draw random numbers of their own")
+    return f"every one of {distinct} ranks draws random numbers of its own (dropout)"
