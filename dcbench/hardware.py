@@ -176,9 +176,10 @@ def _control_groups(controller: str, root: Path) -> list[Path]:
         _, controllers, path = line.split(":", 2)
         if controllers and controller not in controllers.split(","):
             continue
-        base = root / "sys/fs/cgroup" / (controllers and controller)
-        group = base / path.lstrip("/")
-        folders += [f for f in (group, *group.parents) if f == base or base in f.parents]
+        for name in {controllers, controllers and controller}:  # one is often a link to the other
+            base = root / "sys/fs/cgroup" / name
+            group = base / path.lstrip("/")
+            folders += [f for f in (group, *group.parents) if f == base or base in f.parents]
     return folders
 
 

@@ -129,7 +129,7 @@ def test_workload_instead_of_its_fields() -> None:
     assert RunSpec(Training(model="mlp"), devices=1) == RunSpec(model="mlp")
     with pytest.raises(SpecError, match="both given"):
         RunSpec(Training(), model="mlp")
-    with pytest.raises(SpecError, match="give a dcbench.spec.Training"):
+    with pytest.raises(SpecError, match=r"give a dcbench\.spec\.Training"):
         RunSpec("mlp")
 
 
