@@ -73,7 +73,7 @@ def test_throughput_shows_each_run_the_median_and_its_interval(study):
     assert middle.x[0] + middle.error_x.array[0] == pytest.approx(expected.high)
     assert middle.x[0] - middle.error_x.arrayminus[0] == pytest.approx(expected.low)
     assert axis_titles(figure) == ["Throughput (examples/s), higher is better"]
-    assert figure.layout.xaxis.rangemode == "tozero"
+    assert figure.layout.xaxis.range[0] == 0
     assert len({trace.name for trace in figure.data}) == len(CONFIGURATIONS)
 
 

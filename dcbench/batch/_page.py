@@ -36,9 +36,12 @@ h1 { font-size: 1.8rem; line-height: 1.2; margin: 0 0 1rem; }
 h2 { font-size: 1.25rem; margin: 2.2rem 0 .5rem; }
 code { font: .9em ui-monospace, "DejaVu Sans Mono", monospace; background: #f3f4f6; padding: .1em .3em; }
 table { border-collapse: collapse; margin: 1rem 0; font-size: .85rem; font-variant-numeric: tabular-nums; }
-th, td { padding: .35rem .7rem; border: 0; border-bottom: 1px solid #dde1e6; text-align: right; }
+th, td { padding: .35rem .7rem; border: 0; border-bottom: 1px solid #dde1e6; text-align: left; }
+.dataframe th, .dataframe td { padding: .3rem .5rem; text-align: right; }
+.dataframe td { white-space: nowrap; }
+.dataframe tbody th { font-weight: normal; white-space: nowrap; }
 thead th { border-bottom: 2px solid #9aa5b1; }
-.settings th, .settings td { text-align: left; font-weight: normal; vertical-align: top; }
+.settings th, .settings td { font-weight: normal; vertical-align: top; }
 .settings th { font-family: ui-monospace, "DejaVu Sans Mono", monospace; }
 .about { margin-top: 3rem; border-top: 1px solid #dde1e6; font-size: .85rem; color: #52606d; }
 .about h2 { font-size: 1rem; }

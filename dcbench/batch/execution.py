@@ -15,6 +15,7 @@ from nbclient.exceptions import DeadKernelError
 from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import NBClientEngine, papermill_engines
 from papermill.exceptions import PapermillExecutionError
+from traitlets.config import Config
 
 from dcbench.batch import parameter
 from dcbench.errors import StoreError, WorkerFailed
@@ -63,6 +64,7 @@ class _Engine(NBClientEngine):
             startup_timeout=kwargs.get(kept[0], 60),
             timeout=kwargs.get(kept[1]),
             store_widget_state=False,
+            config=Config(KernelManager={"transport": "ipc"}),  # sockets that only this user can reach
             shutdown_kernel="immediate",
         )
         return client.execute()
@@ -101,8 +103,7 @@ def execute(source: Path, values: Mapping[str, Any], target: Path) -> Any:
     except PapermillExecutionError as error:
         reason = f"{error.ename}: {str(error.evalue).splitlines()[0] if error.evalue else ''}".rstrip(": ")
         raise WorkerFailed(
-            f"{source.name} stopped in its cell {error.exec_count} with {reason}; "
-            f"the notebook up to there is {target}"
+            f"{source.name} stopped in its cell {error.exec_count} with {reason}; the notebook up to there is {target}"
         ) from error
     except DeadKernelError as error:
         raise WorkerFailed(

@@ -85,9 +85,7 @@ def checked(path: Path, known: Mapping[str, Declared], given: Mapping[str, Any])
     for name in given:
         if name not in known:
             close = _nearest(name, known)
-            raise SpecError(
-                f"{path.name} has no parameter {name!r}{close} (it has {', '.join(known) or 'none'})"
-            )
+            raise SpecError(f"{path.name} has no parameter {name!r}{close} (it has {', '.join(known) or 'none'})")
     return {name: _typed(known[name], value) for name, value in given.items()}
 
 
@@ -107,9 +105,7 @@ def _declared(path: Path, about: Mapping[str, str]) -> Declared:
     if type_name == "None":
         type_name = type(default).__name__
     if type_name.split("[")[0] not in _TYPES:
-        raise SpecError(
-            f"{path}: parameter {name!r} has the type {type_name}; use one of {', '.join(_TYPES)}"
-        )
+        raise SpecError(f"{path}: parameter {name!r} has the type {type_name}; use one of {', '.join(_TYPES)}")
     return Declared(name, type_name, default, about["help"])
 
 
@@ -117,9 +113,7 @@ def _typed(known: Declared, value: Any) -> Any:
     base, _, inner = known.type_name.partition("[")
     found = _parsed(value) if isinstance(value, str) and base != "str" else value
     found = _converted(found, base)
-    if found is None or (
-        inner and not all(_converted(v, inner.rstrip("]")) is not None for v in _items(found, base))
-    ):
+    if found is None or (inner and not all(_converted(v, inner.rstrip("]")) is not None for v in _items(found, base))):
         about = f" ({known.meaning})" if known.meaning else ""
         raise SpecError(
             f"parameter {known.name!r} is {value!r}; "

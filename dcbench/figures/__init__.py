@@ -90,17 +90,9 @@ def plot_loss(records: Sequence[Record], global_batch: int, reference: str = "si
         against = _reference(curves, record, reference)
         if against is not None:
             gap = np.maximum(stats.differences(record.loss, against.loss), _FLOOR)
-            made.add_scatter(
-                x=steps, y=rounded(gap), row=2, col=1, showlegend=False, **_line(record, reference)
-            )
-    difference = {
-        "title_text": "Relative<br>difference",
-        "type": "log",
-        "dtick": 1,
-        "exponentformat": "power",
-    }
+            made.add_scatter(x=steps, y=rounded(gap), row=2, col=1, showlegend=False, **_line(record, reference))
     made.update_yaxes(title_text="Training loss", rangemode="tozero", row=1, col=1)
-    made.update_yaxes(**difference, row=2, col=1)
+    made.update_yaxes(title_text="Relative<br>difference", **_decades(made), row=2, col=1)
     made.update_xaxes(title_text="Optimizer step", row=2, col=1)
     return finished(made, f"Loss at {global_batch} examples a step", caption(curves, repeats=False), 520)
 
@@ -126,8 +118,8 @@ def plot_throughput(runs: Runs) -> Figure:
         name = label(backend, devices) + (f", {batch} a step" if larger and devices == 1 else "")
         name += f", {batch} a device" if larger and devices > 1 else ""
         _add_repeats(made, name, values, colour(backend))
-    metric = METRICS["throughput"]
-    made.update_xaxes(title_text=f"{metric.label} ({metric.unit}), higher is better", rangemode="tozero")
+    metric, widest = METRICS["throughput"], 1.35 * good["throughput"].max()  # wider intervals run out of sight
+    made.update_xaxes(title_text=f"{metric.label} ({metric.unit}), higher is better", range=[0, widest])
     made.update_yaxes(autorange="reversed", showgrid=True, type="category")
     made.update_layout(showlegend=False)
     title = "Throughput of every run, median and 95 % interval"
@@ -165,8 +157,9 @@ def plot_scaling(runs: Runs, base: str = "single", ceiling: str = "independent")
         percent = [e.scaled(100) for e in rows["efficiency"]]
         _add_estimates(made, x, percent, row=1, col=2, showlegend=False, **line)
     made.update_xaxes(title_text="Devices", tickvals=counts)
-    made.update_yaxes(title_text=f"Speed-up over {base} × 1", rangemode="tozero", row=1, col=1)
-    made.update_yaxes(title_text="Efficiency (%)", rangemode="tozero", row=1, col=2)
+    highest = max(1.25, *(1.25 * e.value for e in found["efficiency"]))  # wider intervals run out of sight
+    made.update_yaxes(title_text=f"Speed-up over {base} × 1", range=[0, highest * max(counts)], row=1, col=1)
+    made.update_yaxes(title_text="Efficiency (%)", range=[0, highest * 100], row=1, col=2)
     return finished(made, "Weak scaling: the same batch on every device", caption(runs), height=430)
 
 
@@ -226,6 +219,14 @@ def _bars(estimates: Sequence[Estimate], shade: str) -> dict[str, Any]:
     above = [e.high - e.value if e.has_interval else 0.0 for e in estimates]
     below = [e.value - e.low if e.has_interval else 0.0 for e in estimates]
     return {"array": above, "arrayminus": below, "color": shade, "thickness": 2, "width": 5}
+
+
+def _decades(made: go.Figure) -> dict[str, Any]:
+    """Return a logarithmic axis with at most some five labelled powers of ten for the lower panel."""
+    drawn = [v for trace in made.data if trace.yaxis == "y2" for v in trace.y if v]
+    low, high = (float(f(np.log10(drawn))) for f in (np.min, np.max)) if drawn else (np.log10(_FLOOR), 0.0)
+    step = max(1, int(np.ceil((high - low) / 5)))
+    return {"type": "log", "dtick": step, "tick0": int(np.log10(_FLOOR)), "exponentformat": "power"}
 
 
 def _line(record: Record, reference: str) -> dict[str, Any]:
