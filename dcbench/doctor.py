@@ -228,13 +228,8 @@ def check_engine() -> Check:
     """Describe the processes that keep TensorFlow loaded for the next run."""
     from dcbench import launch
 
-    engines = launch.engine_status()
-    shown = [", ".join(f"{key} {_shown(key, value)}" for key, value in e.items()) for e in engines]
+    shown = [f"process {e['pid']} holds {quantity(e['memory_bytes'], 'B')}" for e in launch.engine_status()]
     return Check("warm engine", True, "; ".join(shown) or "none is running; runs start it", required=False)
-
-
-def _shown(key: str, value: Any) -> str:
-    return quantity(value, "B") if key.endswith("bytes") else str(value)
 
 
 def _ask(program: str) -> str:

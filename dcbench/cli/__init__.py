@@ -43,8 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _complain(error, FAILED)
     except DcbenchError as error:
         return _complain(error, BAD_INPUT)
-    except KeyboardInterrupt:
-        return _complain("interrupted", INTERRUPTED)
+    except KeyboardInterrupt as interrupt:
+        return _complain(str(interrupt) or "interrupted", INTERRUPTED)
     except BrokenPipeError:
         os.dup2(
             os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()

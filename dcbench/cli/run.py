@@ -31,8 +31,8 @@ def run(chosen: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         progress.show("ending the run")
         handle.cancel()
-        handle.result(timeout=30)
-        raise
+        ended = handle.result(timeout=30)
+        raise KeyboardInterrupt(f"run {ended.run_id} {ended.status}; its record is kept") from None
     finally:
         progress.close()
     print(json.dumps(record.to_dict(), indent=1, ensure_ascii=True) if chosen.json else summary(record))
