@@ -80,22 +80,22 @@ def each_check() -> Iterator[Check]:
     machine = inspect_machine()
     yield _guarded("Python", check_python)
     for name in REQUIRED:
-        yield _guarded(name, lambda name=name: check_package(name))
+        yield _guarded(name, check_package, name)
     yield _guarded("compiler", check_compiler)
-    yield _guarded("devices", lambda: check_devices(machine))
-    yield _guarded("memory", lambda: check_memory(machine))
+    yield _guarded("devices", check_devices, machine)
+    yield _guarded("memory", check_memory, machine)
     for name, folder in (("runs folder", store.root()), ("cache folder", store.cache_dir())):
-        yield _guarded(name, lambda name=name, folder=folder: check_folder(name, folder))
+        yield _guarded(name, check_folder, name, folder)
     if machine.gpus:
-        yield _guarded("GPUs in TensorFlow", lambda: check_gpus(machine))
-    yield _guarded("Horovod's build", lambda: check_horovod(machine))
-    yield _guarded("two-rank training", lambda: check_all_reduce(machine))
+        yield _guarded("GPUs in TensorFlow", check_gpus, machine)
+    yield _guarded("Horovod's build", check_horovod, machine)
+    yield _guarded("two-rank training", check_all_reduce, machine)
     yield _guarded("warm engine", check_engine)
 
 
-def _guarded(name: str, check: Callable[[], Check]) -> Check:
+def _guarded(name: str, check: Callable[..., Check], *given: Any) -> Check:
     try:
-        return check()
+        return check(*given)
     except Exception as error:
         said = str(error) if isinstance(error, DcbenchError) else f"{type(error).__name__}: {error}"
         return Check(name, False, said, "correct this first, then run 'dcbench doctor' again")
@@ -114,9 +114,7 @@ def check_package(name: str) -> Check:
     try:
         return Check(name, True, metadata.version(name))
     except metadata.PackageNotFoundError:
-        return Check(
-            name, False, "not installed in this environment", "run 'make setup', and use its environment"
-        )
+        return Check(name, False, "not installed in this environment", "run 'make setup', and use its environment")
 
 
 def check_compiler() -> Check:
@@ -133,9 +131,7 @@ def check_devices(machine: Machine) -> Check:
     cores = f"{machine.name}; CPU cores {', '.join(map(str, machine.cores))}"
     found = cores if machine.gpus else f"{cores}; no GPU: {machine.gpu_note}"
     if max(len(machine.cores), len(machine.gpus)) < 2:
-        return Check(
-            "devices", True, found, "two devices need oversubscription here; such records are marked"
-        )
+        return Check("devices", True, found, "two devices need oversubscription here; such records are marked")
     if machine.physical_cores < len(machine.cores):
         return Check(
             "devices",
@@ -164,15 +160,11 @@ def check_folder(name: str, folder: Path) -> Check:
     existing = next(f for f in (folder.absolute(), *folder.absolute().parents) if f.exists())
     variable = "DCBENCH_CACHE" if name.startswith("cache") else "DCBENCH_RUNS"
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
-        return Check(
-            name, False, f"{existing} is not a writable folder", f"set {variable} to a writable folder"
-        )
+        return Check(name, False, f"{existing} is not a writable folder", f"set {variable} to a writable folder")
     free = shutil.disk_usage(existing).free
     detail = f"{folder}, {quantity(free, 'B')} free"
     ok = free >= LEAST_DISK_BYTES
-    return Check(
-        name, ok, detail, "" if ok else f"free some space there, or set {variable} to another folder"
-    )
+    return Check(name, ok, detail, "" if ok else f"free some space there, or set {variable} to another folder")
 
 
 def check_gpus(machine: Machine) -> Check:
@@ -187,13 +179,10 @@ def check_horovod(machine: Machine) -> Check:
     """Check which transports Horovod was built with; GPUs want NCCL."""
     built = json.loads(_ask(_HOROVOD_PROBE))
     detail = ", ".join(
-        f"{label} {'yes' if built[n] else 'no'}"
-        for n, label in (("gloo", "Gloo"), ("mpi", "MPI"), ("nccl", "NCCL"))
+        f"{label} {'yes' if built[n] else 'no'}" for n, label in (("gloo", "Gloo"), ("mpi", "MPI"), ("nccl", "NCCL"))
     )
     if not (built["gloo"] or built["mpi"]):
-        return Check(
-            "Horovod's build", False, detail, "build it again with 'make setup'; Gloo is part of every build"
-        )
+        return Check("Horovod's build", False, detail, "build it again with 'make setup'; Gloo is part of every build")
     if machine.gpus and not built["nccl"]:
         return Check("Horovod's build", False, detail, "build it for GPUs with 'make setup GPU=1'")
     return Check("Horovod's build", True, detail)
@@ -219,9 +208,7 @@ def check_all_reduce(machine: Machine) -> Check:
             "see 'dcbench run --help' to try it by hand",
         )
     first = quantity(record.metrics.get("first_step_s"), "s")
-    return Check(
-        "two-rank training", True, f"2 Horovod ranks end with equal weights; first step after {first}"
-    )
+    return Check("two-rank training", True, f"2 Horovod ranks end with equal weights; first step after {first}")
 
 
 def check_engine() -> Check:

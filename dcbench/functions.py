@@ -5,6 +5,7 @@ It knows nothing of models or data; it never writes a function to disk.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import importlib.util
@@ -99,10 +100,9 @@ def describe(function: Callable[..., Any] | str) -> dict[str, Any]:
         bound = _plain({**{str(i): v for i, v in enumerate(function.args)}, **function.keywords})
         return inner | {"sha256": _sha256(f"{inner['sha256']} {bound}")}
     name = getattr(function, "__qualname__", type(function).__name__)
-    try:
+    source: str | None = None  # of a function made by exec, for one, Python has none
+    with contextlib.suppress(OSError, TypeError):
         source = inspect.getsource(function)
-    except (OSError, TypeError):
-        source = None
     captured = _captured(function)
     basis = source if source is not None else repr(_code(getattr(function, "__code__", name)))
     return {

@@ -34,7 +34,9 @@ def option(default: Any, doc: str, **checks: Any) -> Any:
 
 def default(declared: dataclasses.Field[Any]) -> Any:
     """Return the default of a field."""
-    return declared.default_factory() if declared.default is dataclasses.MISSING else declared.default  # type: ignore[misc]
+    if declared.default_factory is not dataclasses.MISSING:
+        return declared.default_factory()
+    return declared.default
 
 
 def check_fields(part: Any) -> None:
@@ -79,7 +81,7 @@ def _plain_number(wanted: str, value: Any) -> Any:
         try:
             return float(value)
         except OverflowError:
-            return math.inf if value > 0 else -math.inf
+            return math.inf  # more than a float holds
     return value
 
 
@@ -105,7 +107,7 @@ def _checked_entry(name: str, kind: str, value: Any) -> Any:
     return value if kind != "backend" and functions.is_file_function(value) else registry.check(kind, value)
 
 
-def _checked_dict(name: str, value: dict[str, Any]) -> dict[str, Any]:
+def _checked_dict(name: str, value: Any) -> dict[str, Any]:
     try:
         plain = json.loads(json.dumps(value, allow_nan=False))
     except (TypeError, ValueError, RecursionError) as error:

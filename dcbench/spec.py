@@ -231,8 +231,8 @@ def fields() -> tuple[dataclasses.Field[Any], ...]:
     return (*dataclasses.fields(Training), *dataclasses.fields(_Run))
 
 
-def _names(part: type) -> tuple[str, ...]:
-    return tuple(part.__dataclass_fields__)
+def _names(part: type[Any]) -> tuple[str, ...]:
+    return tuple(f.name for f in dataclasses.fields(part))
 
 
 def _is_function(name: str, value: Any) -> bool:
