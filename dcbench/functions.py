@@ -84,17 +84,7 @@ def describe(function: Callable[..., Any] | str) -> dict[str, Any]:
         and closure variables it uses).
     """
     if isinstance(function, str):
-        match = _FILE_FUNCTION.match(function)
-        path = Path(match["path"]).expanduser() if match else Path(function)
-        if not path.is_file():
-            raise SpecError(
-                f"{function!r} names the file {path}, which does not exist; give an existing file"
-            )
-        try:
-            source = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise SpecError(f"{path} cannot be read as text: {error}; give a Python file") from error
-        return {"function": function, "sha256": _sha256(source), "source": source, "globals": []}
+        return _describe_file(function)
     if isinstance(function, functools.partial):
         inner = describe(function.func)
         bound = _plain({**{str(i): v for i, v in enumerate(function.args)}, **function.keywords})
@@ -111,6 +101,20 @@ def describe(function: Callable[..., Any] | str) -> dict[str, Any]:
         "source": source,
         "globals": sorted(captured),
     }
+
+
+def _describe_file(function: str) -> dict[str, Any]:
+    match = _FILE_FUNCTION.match(function)
+    path = Path(match["path"]).expanduser() if match else Path(function)
+    if not path.is_file():
+        raise SpecError(
+            f"{function!r} names the file {path}, which does not exist; give an existing file"
+        )
+    try:
+        source = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SpecError(f"{path} cannot be read as text: {error}; give a Python file") from error
+    return {"function": function, "sha256": _sha256(source), "source": source, "globals": []}
 
 
 def _captured(function: Callable[..., Any]) -> dict[str, Any]:
