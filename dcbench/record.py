@@ -75,6 +75,14 @@ class Series:
     index: int | list[int]
     values: list[float]
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON values; numbers that are not finite become None."""
+        values = np.asarray(self.values, dtype=float)
+        plain: list[float | None] = values.tolist()
+        for place in np.flatnonzero(~np.isfinite(values)):
+            plain[place] = None
+        return {"rank": self.rank, "host": self.host, "phase": self.phase, "index": _plain(self.index), "values": plain}
+
     def indices(self) -> list[int]:
         """Return the step of each value."""
         return (
@@ -176,9 +184,8 @@ class Record:
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON values; numbers that are not finite become None."""
-        values = _plain(dataclasses.asdict(self))
-        del values["path"]
-        return values
+        kept = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in ("path", "samples")}
+        return _plain(kept) | {"samples": [s.to_dict() for s in self.samples]}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Record:
