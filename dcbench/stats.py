@@ -218,8 +218,8 @@ def scaling(table: pd.DataFrame, base: str = "single", ceiling: str = "independe
     -------
     DataFrame
         One row per backend and number of devices: ``backend``, ``devices``, ``repeats`` and an `Estimate` in
-        each of ``throughput`` (examples/s), ``speedup``, ``efficiency`` and ``of_ceiling`` (None where the
-        ceiling was not measured).
+        each of ``throughput`` (examples/s), ``speedup``, ``efficiency`` and ``of_ceiling`` (None for the base,
+        and where the ceiling was not measured).
     """
     import pandas as pd
 
@@ -240,7 +240,7 @@ def scaling(table: pd.DataFrame, base: str = "single", ceiling: str = "independe
                 "throughput": median_interval(measured[np.isfinite(measured)]),
                 "speedup": speedup,
                 "efficiency": speedup.scaled(1 / devices),
-                "of_ceiling": None if top is None else _paired(measured, top),
+                "of_ceiling": None if top is None or backend == base else _paired(measured, top),
             }
         )
     return pd.DataFrame(rows)

@@ -38,6 +38,7 @@ __all__ = [
     "plot_throughput", "scaling_summary", "tidy",
 ]  # fmt: skip
 
+_ABOVE = " above 100 %: is the base right?"
 _FLOOR = 1e-8  # below what single precision resolves
 
 
@@ -172,7 +173,7 @@ def scaling_summary(runs: Runs, base: str = "single", ceiling: str = "independen
             "runs": found["repeats"],
             "throughput (examples/s)": [f"{e:,.0f}" for e in found["throughput"]],
             f"speed-up over {base} × 1": [f"{e:.2f}" for e in found["speedup"]],
-            "efficiency": [f"{e:.0%}" for e in found["efficiency"]],
+            "efficiency": [f"{e:.0%}{_ABOVE * (e.low > 1)}" for e in found["efficiency"]],
             "of the ceiling": ["" if e is None else f"{e:.0%}" for e in found["of_ceiling"]],
         }
     ).set_index("configuration")

@@ -1,0 +1,97 @@
+"""Every notebook has the form of a short talk, carries no outputs, and runs."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import papermill
+import pytest
+
+from dcbench.batch import parameter
+
+FOLDER = Path(__file__).parents[1] / "notebooks"
+NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
+SMALL = {"05_scaling_study": {"repeats": 2, "steps": 10, "batch_per_device": 16}}
+
+
+@pytest.fixture(params=NOTEBOOKS, ids=lambda p: p.stem)
+def path(request):
+    return request.param
+
+
+@pytest.fixture
+def notebook(path):
+    return nbformat.read(path, as_version=4)
+
+
+def tagged(notebook, tag):
+    return [c for c in notebook.cells if tag in c.metadata.get("tags", [])]
+
+
+def test_the_main_job_is_there():
+    assert "05_scaling_study" in [p.stem for p in NOTEBOOKS]
+
+
+def test_it_opens_with_title_goals_and_time(notebook):
+    first = notebook.cells[0]
+    assert first.cell_type == "markdown"
+    assert re.match(r"# \S", first.source)
+    assert 2 <= len(re.findall(r"^- ", first.source, re.MULTILINE)) <= 4
+    assert re.search(r"minute|second", first.source)
+
+
+def test_parameters_are_typed_literals_with_their_meaning(path, notebook):
+    (cell,) = tagged(notebook, "parameters")
+    assert notebook.cells.index(cell) == 1
+    declared = parameter.declared(path)
+    assert len(declared) == len(cell.source.splitlines())
+    for known in declared.values():
+        assert known.meaning, known.name
+        assert parameter.checked(path, declared, {known.name: known.default}) == {known.name: known.default}
+
+
+def test_code_comes_in_short_cells_after_a_claim(notebook):
+    codes = [c for c in notebook.cells if c.cell_type == "code"]
+    lengths = sorted(len(c.source.splitlines()) for c in codes)
+    assert lengths[-1] <= 10
+    assert lengths[len(lengths) // 2] <= 4
+    assert sum(c.cell_type == "markdown" for c in notebook.cells) >= len(codes) / 2
+
+
+def test_it_ends_with_checks_and_a_conclusion(notebook):
+    assert any(c.source.startswith("assert ") for c in notebook.cells)
+    headings = [c.source.splitlines()[0] for c in notebook.cells if c.source.startswith("## ")]
+    assert headings[-2:] == ["## Checks", "## Conclusion"]
+
+
+def test_it_is_kept_without_outputs_and_machine_state(notebook):
+    assert notebook.metadata.kernelspec.name == "python3"
+    assert set(notebook.metadata) <= {"kernelspec", "language_info"}
+    for cell in notebook.cells:
+        assert not cell.get("outputs") and cell.get("execution_count") is None
+        assert set(cell.metadata) <= {"tags"}
+
+
+def test_nbstripout_has_nothing_to_strip(path):
+    command = [sys.executable, "-m", "nbstripout", "--verify", str(path)]
+    subprocess.run(command, check=True, timeout=60)
+
+
+def test_it_runs_with_small_parameters(path, tmp_path):
+    small = SMALL.get(path.stem)
+    assert small is not None, f"give {path.stem} small parameters in SMALL"
+    copy = tmp_path / path.name
+    papermill.execute_notebook(path, copy, small, prepare_only=True, progress_bar=False)
+    assert tagged(nbformat.read(copy, as_version=4), "injected-parameters")
+    flags = ["--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=180", "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", "-q", *flags, f"--rootdir={tmp_path}", "-c", os.devnull, str(copy)]
+    environment = os.environ | {"PYTHONPATH": str(FOLDER.parent)}
+    run = {"cwd": FOLDER, "env": environment, "capture_output": True, "text": True, "timeout": 280}
+    done = subprocess.run(command, check=False, **run)
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
+    cells = sum(c["cell_type"] == "code" for c in json.loads(copy.read_text())["cells"])
+    assert f"{cells} passed" in done.stdout
