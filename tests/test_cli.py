@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import io
 import json
 import os
@@ -24,6 +25,15 @@ from dcbench.options import default
 from dcbench.spec import fields
 from dcbench.terminal import Progress
 
+UNEVEN = """
+def load(rank, size):
+    import numpy as np
+    import tensorflow as tf
+
+    count = 40 + 10 * rank
+    data = np.zeros((count, 3), "float32"), np.arange(count) % 2
+    return tf.data.Dataset.from_tensor_slices(data)
+"""
 PROGRAM = [sys.executable, "-m", "dcbench"]
 
 
@@ -110,6 +120,26 @@ BAD = {
 def test_bad_input_is_one_sentence_and_status_2(capsys, tmp_path, words, said) -> None:
     assert said in complaint(capsys, *words)
     assert not list(tmp_path.iterdir()), "nothing is half written"
+
+
+def test_horovod_that_is_not_installed(capsys, monkeypatch, tmp_path) -> None:
+    monkeypatch.setattr(importlib.metadata, "version", missing)
+    said = complaint(capsys, "run", "--backend", "horovod", "--devices", "2", "--oversubscribe")
+    assert "backend 'horovod' needs Horovod, which is not installed" in said
+    assert not list(tmp_path.iterdir())
+
+
+def missing(name: str) -> str:
+    raise importlib.metadata.PackageNotFoundError(name)
+
+
+def test_a_notebook_without_a_cell_of_parameters(capsys, tmp_path) -> None:
+    cell = {"cell_type": "code", "id": "a", "source": "1", "metadata": {}, "outputs": [], "execution_count": None}
+    kernel = {"kernelspec": {"name": "python3", "language": "python", "display_name": "Python 3"}}
+    notebook = {"cells": [cell], "metadata": kernel, "nbformat": 4, "nbformat_minor": 5}
+    (tmp_path / "n.ipynb").write_text(json.dumps(notebook))
+    assert "parameters" in complaint(capsys, "batch", str(tmp_path / "n.ipynb"))
+    assert [p.name for p in tmp_path.iterdir()] == ["n.ipynb"]
 
 
 def test_a_file_where_the_runs_should_be(capsys, tmp_path) -> None:
@@ -293,6 +323,17 @@ def test_a_real_run_with_a_broken_model_function_is_bad_input(tmp_path) -> None:
     assert done.returncode == 2
     assert "raised ValueError: no such layer" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_real_run_with_uneven_shards_is_bad_input(tmp_path) -> None:
+    (tmp_path / "own.py").write_text(UNEVEN)
+    words = ["run", "--dataset", f"{tmp_path}/own.py:load", "--model", "linear", "--steps", "5"]
+    more = ["--backend", "horovod", "--devices", "2", "--oversubscribe", "--batch-per-device", "4"]
+    done = subprocess.run([*PROGRAM, *words, *more], capture_output=True, text=True, timeout=200, check=False)
+    assert done.returncode == 2
+    [said] = [line for line in done.stderr.splitlines() if line.startswith("dcbench:")]
+    assert "gives its ranks [40, 50] examples; give every rank the same number" in said
+    assert list(store.load_records()["status"]) == ["failed"]
 
 
 def test_a_real_run_ends_on_ctrl_c_with_a_record(tmp_path) -> None:

@@ -121,8 +121,8 @@ def test_what_cannot_be_read_is_named_and_the_rest_is_read(root, content, said) 
 
 def test_a_run_without_a_record_is_named(root) -> None:
     run_dir = store.create({}, "h", root)
-    assert "has no record.json" in store.load_records(root).attrs["skipped"][run_dir.name]
-    with pytest.raises(StoreError, match="the run goes on, or ended without a record"):
+    assert "there is no record.json in" in store.load_records(root).attrs["skipped"][run_dir.name]
+    with pytest.raises(StoreError, match="the run goes on, or ended without one"):
         store.load_record(run_dir.name, root)
 
 
@@ -247,7 +247,7 @@ def test_writers_that_come_together_lose_nothing(root) -> None:
     for writer in writers:
         writer.start()
     while any(w.is_alive() for w in writers):
-        assert not [s for s in store.load_records(root).attrs["skipped"].values() if "has no record.json" not in s]
+        assert not [s for s in store.load_records(root).attrs["skipped"].values() if "there is no record.json" not in s]
     assert [w.exitcode for w in writers] == [0, 0, 0]
     assert len(store.load_records(root)) == 45
     assert len({e["run"] for e in runs.json_objects((root / index.INDEX_FILE).read_bytes())}) == 45

@@ -171,7 +171,7 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_bytes())
     except FileNotFoundError:
         raise StoreError(
-            f"{path.parent.name} has no {path.name}: the run goes on, or ended without a record"
+            f"there is no {path.name} in {path.parent}: the run goes on, or ended without one"
         ) from None
     except OSError as error:
         raise StoreError(f"{path} cannot be read: {error.strerror}") from error
