@@ -41,7 +41,7 @@ def main(sock: socket.socket) -> int:
     rank = job["rank"]
     try:
         summary = _run(job, payload, lambda name: channel.send(sock, {"type": "state", "rank": rank, "name": name}))
-    except BaseException as error:  # noqa: BLE001 - whatever a person's function or a library raises must be told
+    except BaseException as error:
         text = "".join(traceback.format_exception(error))
         print(text, file=sys.stderr, flush=True)
         channel.send(sock, {"type": "error", "rank": rank, "traceback": text, **_explain(error)})

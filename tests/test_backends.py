@@ -44,7 +44,8 @@ def fit_in_ranks(case: dict[str, Any], folder: Path, ranks: int, wrap: str = "ou
         )
 
         rank, size, layers = hvd.rank(), hvd.size(), keras.layers
-        keras.utils.set_random_seed(1 + rank)  # ranks begin apart; the broadcast must mend it
+        stock_one = wrap == "stock"  # its variables cannot be read under Keras 3, so its ranks begin equal
+        keras.utils.set_random_seed(1 if stock_one else 1 + rank)  # ours begin apart; the broadcast must mend it
         random = np.random.default_rng(0)
         x, y = random.integers(0, 9, (320, 6)).astype("float32"), random.integers(0, 3, 320)
         first = [layers.Embedding(9, 4), layers.Flatten()] if case.get("sparse") else [layers.Rescaling(0.1)]
@@ -52,14 +53,16 @@ def fit_in_ranks(case: dict[str, Any], folder: Path, ranks: int, wrap: str = "ou
         optimizer = getattr(keras.optimizers, case["optimizer"])(**case["args"])
         if case.get("scaled"):
             optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
-        if wrap == "ours":
+        if stock_one:
+            import horovod.tensorflow.keras as stock
+
+            optimizer = stock.DistributedOptimizer(optimizer)
+        else:
             optimizer = DistributedOptimizer(optimizer)
-        if wrap == "stock":
-            optimizer = hvd.DistributedOptimizer(optimizer)
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         model.compile(optimizer, loss, metrics=["accuracy"], jit_compile=False)
         rates = []
-        callbacks = [BroadcastState(), MetricAverage()]
+        callbacks = [] if stock_one else [BroadcastState(), MetricAverage()]
         if case.get("warmup"):
             callbacks += [
                 LearningRateWarmup(0.4, 5),

@@ -63,7 +63,7 @@ def test_divergence_keeps_the_finite_steps(tmp_path: Path) -> None:
     log.start()
     for value in (1.0, 2.0, float("nan"), 3.0):
         log.add(np.array([[value]]))
-    with pytest.raises(Diverged, match="nan.*step 2"):
+    with pytest.raises(Diverged, match=r"nan.*step 2"):
         log.flush()
     assert [e["loss"] for e in lines(tmp_path / "e") if "loss" in e] == [[1.0, 2.0]]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -144,7 +145,9 @@ def test_saved_model_is_reloaded_and_evaluates_the_same(tmp_path: Path) -> None:
         "print(float((model.predict(data.test[0], verbose=0).argmax(-1) == data.test[1]).mean()))\n"
     )
     path = Path(record.path) / "model.keras"
-    done = subprocess.run([sys.executable, script, path], capture_output=True, text=True, timeout=120, check=True)
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    command = [sys.executable, script, path]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True, env=environment)
     assert float(done.stdout) == pytest.approx(record.metrics["test_accuracy"], abs=1e-6)
 
 
@@ -175,6 +178,27 @@ def test_data_function_with_uneven_shards_is_refused() -> None:
     record = train(model=small_model, dataset=uneven, backend="horovod", devices=2)
     assert record.status == "failed"
     assert "100" in record.reason and "101" in record.reason
+
+
+def unseeded():
+    import numpy as np
+
+    random = np.random.default_rng()
+    return random.random((64, 8, 8, 1)), random.integers(0, 10, 64)
+
+
+def same_shard(rank: int, size: int):
+    import tensorflow as tf
+
+    return tf.data.Dataset.from_tensor_slices((tf.ones((64, 8, 8, 1)), tf.ones((64,), tf.int32)))
+
+
+def test_data_that_differs_or_repeats_between_ranks_is_caught_or_shown() -> None:
+    record = train(model=small_model, dataset=unseeded, backend="horovod", devices=2)
+    assert record.status == "failed" and "different examples" in record.reason
+    record = train(model=small_model, dataset=same_shard, backend="horovod", devices=2)
+    assert record.status == "ok", record.reason
+    assert any("same shard" in flag for flag in record.flags)
 
 
 def test_function_of_a_record_is_described_but_not_stored() -> None:

@@ -30,12 +30,12 @@ def average_gradients(gradients: list[Any], compression: str = "none") -> list[A
     Returns
     -------
     list
-        In the same order; dense ones by one grouped all-reduce, sparse ones by an all-gather whose duplicate indices
-        are summed.
+        In the same order; dense ones by one grouped all-reduce, sparse ones by an all-gather. Duplicate indices of a
+        sparse gradient are summed, on one rank too: Keras clips by a norm that would count them apart.
     """
     averaged = list(gradients)
     if hvd.size() == 1:
-        return averaged
+        return [merge_duplicates(g) for g in averaged]
     dense = [i for i, g in enumerate(gradients) if isinstance(g, tf.Tensor)]
     if dense:
         reduced = hvd.grouped_allreduce(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -40,7 +39,7 @@ def judge(group: Group) -> tuple[str, str]:
         return "failed", group.why
     if not any(t.failed for t in group.tasks):
         broken = [h for h in group.helpers if h.exit not in (0, None) and not h.stopped_by_us]
-        return ("failed", f"{_name(broken[0])} {_ending(broken[0])}") if broken else ("ok", "")
+        return ("failed", f"{_name(broken[0])} {broken[0].ending}") if broken else ("ok", "")
     rank, task = min(((r, t) for r, t in enumerate(group.tasks) if t.failed), key=lambda item: _remoteness(item[1]))
     return _verdict(rank, task, group)
 
@@ -63,20 +62,13 @@ def _verdict(rank: int, task: Task, group: Group) -> tuple[str, str]:
     helpers = [h for h in group.helpers if h.exit is not None and not h.stopped_by_us]
     if task.stopped_by_us and helpers:
         helper = helpers[0]
-        return "failed", f"{_name(helper)} {_ending(helper)} while ranks were running; see {helper.log.name}"
+        return "failed", f"{_name(helper)} {helper.ending} while ranks were running; see {helper.log.name}"
     when = "after" if task.result is not None else "before"
-    return "failed", f"rank {rank} {_ending(task)} {when} it gave its result; see {task.log.name}"
+    return "failed", f"rank {rank} {task.ending} {when} it gave its result; see {task.log.name}"
 
 
 def _name(helper: Task) -> str:
     return helper.label.rpartition("/")[2]
-
-
-def _ending(task: Task) -> str:
-    assert task.exit is not None  # asked only of processes that have ended
-    if task.exit < 0:
-        return f"was ended by {signal.Signals(-task.exit).name}"
-    return f"ended with exit status {task.exit}"
 
 
 def fill(record: Record, tasks: Sequence[Task], events: Iterable[Mapping[str, Any]], started_s: float) -> None:

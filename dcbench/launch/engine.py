@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import select
 import signal
 import socket
 import subprocess
@@ -19,10 +18,12 @@ from typing import Any
 
 from dcbench.errors import WorkerFailed
 from dcbench.launch import environment
+from dcbench.launch.polling import ready
 from dcbench.launch.server import MAX_MESSAGE_BYTES
 
 MAX_ENGINES = 2  # of different identities, so that a study of knobs need not start anew for each run
 PREPARE_LIMIT_S = 300.0
+END_LIMIT_S = 3.0
 
 
 class EngineGone(WorkerFailed):
@@ -41,7 +42,7 @@ class Engine:
 
     def __init__(self, variables: Mapping[str, str]) -> None:
         self.identity = environment.identity(variables)
-        self.warm = False
+        self.warm = self.ready = False
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
         package = str(Path(__file__).resolve().parents[2])
@@ -104,18 +105,21 @@ class Engine:
         bool
             False where it ended early.
         """
+        self.ready = False
         self.send(op="prepare", preload=preload)
         limit = time.monotonic() + PREPARE_LIMIT_S
+        watched = [self, stop] if preload and not self.warm else [self]
         while (left := limit - time.monotonic()) > 0:
-            ready, _, _ = select.select([self, stop], [], [], left)
-            if stop in ready:
+            found = ready(watched, left)
+            if stop in found:
                 self.close()  # an import cannot be interrupted otherwise
                 return False
-            if self in ready and self.receive()["op"] == "ready":  # others are of a run that ended badly
-                self.warm = self.warm or preload
+            if self in found and self.receive()["op"] == "ready":  # others are of a run that ended badly
+                self.warm, self.ready = self.warm or preload, True
                 return True
+        last_words = self._tail()
         self.close()
-        raise EngineGone(f"the warm engine did not become ready within {PREPARE_LIMIT_S:.0f} s; {self._tail()}")
+        raise WorkerFailed(f"the warm engine was not ready within {PREPARE_LIMIT_S:.0f} s; {last_words}")
 
     def hang_up(self) -> None:
         """Have the process end, and whoever waits for its messages learn of it."""
@@ -125,17 +129,19 @@ class Engine:
     def close(self) -> None:
         """End the process and everything that it started."""
         self.hang_up()
-        self._socket.close()
         try:
-            self.process.wait(0.05 if not self.warm else 3)
+            self.process.wait(END_LIMIT_S if self.ready else 0)  # else it is importing, and does not listen
         except subprocess.TimeoutExpired:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)  # its workers then die by its death
             self.process.wait()
+        self._socket.close()
+        self._log.close()
 
     def forget(self) -> None:
         """Let go of the process in a forked copy of its client."""
         self._socket.close()
+        self._log.close()
         self.process.returncode = 0  # it is not this process's child: nothing to wait for
 
     def _why_gone(self) -> str:
@@ -198,7 +204,9 @@ def _ready(variables: Mapping[str, str], preload: bool, stop: Any) -> Engine | N
 
 
 def _find(variables: Mapping[str, str]) -> Engine:
-    _engines[:] = [e for e in _engines if e.alive and e.fileno() >= 0]
+    for engine in [e for e in _engines if not e.alive]:
+        engine.close()
+        _engines.remove(engine)
     wanted = environment.identity(variables)
     for engine in _engines:
         if engine.identity == wanted:

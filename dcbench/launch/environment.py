@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from dcbench.errors import BackendUnavailable
+from dcbench.errors import BackendUnavailable, SpecError
 from dcbench.launch.placement import Placement, Process
 from dcbench.spec import RunSpec
 
@@ -25,6 +25,9 @@ _READ_AT_IMPORT = ("TF_", "XLA_", "OMP_", "KMP_", "LD_", "PYTHON", "CUDA_", "KER
 
 def base(spec: RunSpec) -> dict[str, str]:
     """Return what all ranks share: this process's environment without traces of another job, defaults, and knobs."""
+    for knob in spec.knobs:
+        if knob in _SLOT or knob.startswith("HOROVOD_GLOO_"):
+            raise SpecError(f"the knob {knob!r} is set by the launcher, one value a rank; leave it out")
     inherited = {n: v for n, v in os.environ.items() if not n.startswith(_OTHER_JOBS) and n not in _SLOT}
     defaults = {"TF_CPP_MIN_LOG_LEVEL": "2"}
     fixed = {"KERAS_BACKEND": "tensorflow", "OPENBLAS_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}

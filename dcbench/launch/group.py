@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-import select
 import signal
 import socket
 import sys
@@ -19,6 +18,7 @@ from typing import Any
 from dcbench import channel
 from dcbench.errors import WorkerFailed
 from dcbench.launch.engine import Engine, EngineGone
+from dcbench.launch.polling import ready
 from dcbench.launch.tasks import Cast, Stop, Task
 
 TERM_TO_KILL_S = 2.0
@@ -100,18 +100,17 @@ class Group:
         """Wait until MPI has told each rank its place; return whether the ranks can be started."""
         meeting, limit = self._meeting, min(self._limit, time.monotonic() + MEETING_LIMIT_S)
         while meeting is not None and not meeting.complete and not self.why:
-            left = max(0.0, limit - time.monotonic())
-            ready, _, _ = select.select([self._engine, self._stop, meeting], [], [], left)
-            if meeting in ready:
+            found = ready([self._engine, self._stop, meeting], limit - time.monotonic())
+            if meeting in found:
                 meeting.accept()
-            if self._engine in ready:
+            if self._engine in found:
                 self._take(self._engine.receive())
             gone = [h for h in self.helpers if h.exit is not None]
             if self._stop.reason:
                 self.why = self._stop.reason
             elif gone:
-                self.why = f"mpirun ended with {gone[0].exit} before it had started the ranks; see {gone[0].log.name}"
-            elif not ready:
+                self.why = f"mpirun {gone[0].ending} before it had started the ranks; see {gone[0].log.name}"
+            elif not found:
                 self.why = f"mpirun started no ranks within {MEETING_LIMIT_S:.0f} s; see {self.helpers[0].log.name}"
         if meeting is not None and not self.why:
             for rank, task in enumerate(self.tasks):
@@ -126,22 +125,16 @@ class Group:
 
     def _turn(self) -> None:
         """Wait for one thing to happen, and act on it."""
-        poll = select.poll()
-        open_channels = {t.channel.fileno(): t for t in self.tasks if t.channel is not None}
-        for number in (self._engine.fileno(), *open_channels):
-            poll.register(number, select.POLLIN)
-        if not self._stop.reason:
-            poll.register(self._stop.fileno(), select.POLLIN)
-        ready = {number for number, _ in poll.poll(self._wait_ms())}
-        for number in ready & open_channels.keys():
-            self._hear(open_channels[number])
-        if self._engine.fileno() in ready:
+        listening = [t for t in self.tasks if t.channel is not None]
+        stop = [] if self._stop.reason else [self._stop]
+        until = self._kill_at if self._kill_at is not None else self._limit
+        found = ready([self._engine, *stop, *(t.channel for t in listening)], until - time.monotonic() + 0.001)
+        for task in listening:
+            if task.channel in found:
+                self._hear(task)
+        if self._engine in found:
             self._take(self._engine.receive())
         self._decide()
-
-    def _wait_ms(self) -> float:
-        until = self._kill_at if self._kill_at is not None else self._limit
-        return max(0.0, until - time.monotonic()) * 1000 + 1
 
     def _hear(self, task: Task) -> None:
         """Take one message of a worker."""
@@ -171,7 +164,7 @@ class Group:
         if message["op"] == "started":
             task.pid, task.start = message["pid"], message["start"]
         elif message["op"] == "exited":
-            while task.channel is not None and _readable(task.channel):
+            while task.channel is not None and ready([task.channel], 0):
                 self._hear(task)
             task.exit = os.waitstatus_to_exitcode(message["status"])
             task.stopped_by_us = message["signalled"]
@@ -191,8 +184,9 @@ class Group:
             self._kill_at = time.monotonic() + TERM_TO_KILL_S
 
     def _signal(self, number: int) -> None:
-        for task in self.tasks:
-            if task.running:
+        for task in (t for t in self.tasks if t.running):
+            ends_itself = task.error is not None and task.channel is not None
+            if number == signal.SIGKILL or not ends_itself:
                 self._engine.send(op="signal", label=task.label, signal=number)
 
     def _end_helpers(self) -> None:
@@ -206,9 +200,5 @@ class Group:
 
     def _wait_for_helpers(self, limit: float) -> None:
         while any(h.running for h in self.helpers) and (left := limit - time.monotonic()) > 0:
-            if select.select([self._engine], [], [], None if limit == math.inf else left)[0]:
+            if ready([self._engine], None if limit == math.inf else left):
                 self._take(self._engine.receive())
-
-
-def _readable(sock: socket.socket) -> bool:
-    return bool(select.select([sock], [], [], 0)[0])

@@ -175,13 +175,11 @@ class Handle:
                 waited_s = time.monotonic() - self._asked_s if self.status.startswith("waiting") else 0.0
                 group = self._train(waited_s) if held else None
             self._conclude(record, group, waited_s)
-            store.write(record, self.run_dir)
+            self._keep(record)
         except DcbenchError as error:
             self._fail(record, str(error), error)
         except BaseException as error:  # whoever waits must learn of it
             self._fail(record, f"dcbench itself failed: {type(error).__name__}: {error}", error)
-        else:
-            self._finish(record)
         finally:
             self._stop.close()
 
@@ -234,20 +232,20 @@ class Handle:
         record.status = self._stop.reason
         record.reason = f"it was {self._stop.reason} before it started"
 
-    def _finish(self, record: Record) -> None:
+    def _keep(self, record: Record) -> None:
+        """Write the record, then hand it to whoever waits."""
         record.duration_s = time.monotonic() - self._asked_s
+        store.write(record, self.run_dir)
         self.status = record.status
         self._future.set_result(record)
 
     def _fail(self, record: Record, reason: str, error: BaseException) -> None:
         record.status, record.reason, record.metrics = "failed", reason, {}
         try:
-            store.write(record, self.run_dir)
+            self._keep(record)
         except DcbenchError:
             self.status = "failed"
             self._future.set_exception(error)  # there is no place to keep even the failure
-        else:
-            self._finish(record)
 
 
 def _pack(spec: RunSpec) -> tuple[tuple[str, ...], bytes]:

@@ -86,7 +86,7 @@ def plan(spec: RunSpec, machine: MachineLike) -> Placement:
     if spec.device_type == "gpu" and not machine.gpus:
         note = getattr(machine, "gpu_note", "")
         raise BackendUnavailable(
-            f"device_type='gpu' asks for {spec.devices} GPUs; this machine has none{f' ({note})' if note else ''}; "
+            f"device_type='gpu' asks for {_count(spec.devices, 'GPU')}; this machine has none{f' ({note})' if note else ''}; "
             "use device_type='cpu'"
         )
     use_gpus = bool(machine.gpus) and spec.device_type != "cpu"

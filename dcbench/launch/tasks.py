@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import threading
 from dataclasses import dataclass, field
@@ -91,6 +92,14 @@ class Task:
     def failed(self) -> bool:
         """Whether it ended, or told of an error, without a result."""
         return self.error is not None or (self.exit is not None and (self.exit != 0 or self.result is None))
+
+    @property
+    def ending(self) -> str:
+        """How it ended, in words that follow its name."""
+        assert self.exit is not None  # asked only of processes that have ended
+        if self.exit < 0:
+            return f"was ended by {signal.Signals(-self.exit).name}"
+        return f"ended with exit status {self.exit}"
 
 
 @dataclass(frozen=True)

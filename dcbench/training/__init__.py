@@ -21,7 +21,7 @@ from dcbench.backends._base import Backend, Place
 from dcbench.errors import SpecError
 from dcbench.spec import RunSpec
 from dcbench.timing import EventFile, StepLog
-from dcbench.training.checks import check_data, check_random_state
+from dcbench.training.checks import check_data, check_random_state, check_same_source
 from dcbench.training.evaluation import Evaluator
 from dcbench.training.optimization import make_loss, make_optimizer
 from dcbench.training.state import Snapshot, sizes
@@ -76,16 +76,15 @@ class Training:
 
     def _plan(self) -> None:
         spec = self.spec
-        counts = self.backend.gather(self.data.examples)
-        if len(set(counts)) > 1:
-            raise SpecError(f"the dataset function gives its ranks {counts} examples; give every rank the same number")
-        self.order = datasets.Order(spec.seed, self.data.examples, spec.global_batch)
+        self.flags += check_same_source(self.data, self.backend)
+        total = self.data.total_examples(self.backend.shard[1])
+        self.order = datasets.Order(spec.seed, total, spec.global_batch)
         self.steps, self.tail_examples = spec.steps, 0
         if spec.epochs is not None:
             self.steps, self.tail_examples = self.order.steps_for_epochs(spec.epochs)
             if not self.steps:
                 raise SpecError(
-                    f"a global batch of {spec.global_batch} is more than the {self.data.examples} examples of "
+                    f"a global batch of {spec.global_batch} is more than the {total} examples of "
                     f"{spec.epochs} epochs; choose a smaller batch or more epochs"
                 )
 
@@ -138,7 +137,7 @@ class Training:
             "time_to_target_s": to_target,
             "test": test,
             "checks": checks,
-            "model": models.describe(self.model) | sizes(self.model, self.optimizer) if self.place.rank == 0 else {},
+            "model": models.describe(self.model, self.data.input_shape) | sizes(self.model, self.optimizer) if self.place.rank == 0 else {},
             "data": self._describe_data(log),
             "flags": self.flags,
         }
@@ -251,7 +250,7 @@ class Training:
             "name": data.name,
             "source": data.source,
             "task": data.task,
-            "examples": data.examples,
+            "examples": self.order.examples,
             "input_shape": data.input_shape,
             "outputs": data.outputs,
             "examples_trained": steps * self.spec.batch_per_device * self.place.devices,

@@ -14,6 +14,35 @@ import tensorflow as tf
 
 from dcbench import datasets
 from dcbench.backends._base import Backend, CheckFailed, seed_variables
+from dcbench.errors import SpecError
+
+
+def check_same_source(data: datasets.Dataset, backend: Backend) -> list[str]:
+    """
+    Check before training that the processes hold the same data, or shards of equal length.
+
+    Returns
+    -------
+    list of str
+        Flags for the record.
+
+    Raises
+    ------
+    SpecError
+        If shards have unequal lengths, or a function gives ranks different data.
+    """
+    found = backend.gather((data.examples, data.sample_digest()))
+    counts, digests = [count for count, _ in found], {seen for _, seen in found}
+    if len(set(counts)) > 1:
+        raise SpecError(f"the dataset function gives its ranks {counts} examples; give every rank the same number")
+    if not data.sharded and len(digests) > 1:
+        raise SpecError(
+            f"the dataset {data.name!r} gives its ranks different examples in the same places; seed its random "
+            "numbers, or let it take rank and size and give each rank its own shard"
+        )
+    if data.sharded and len(found) > len(digests):
+        return ["two ranks were given the same shard by the dataset function"]
+    return []
 
 
 def check_data(data: datasets.Dataset, order: datasets.Order, backend: Backend, steps: int) -> str:

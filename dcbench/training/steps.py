@@ -44,11 +44,9 @@ class Stepper:
         self._backend, self._micro_batches = backend, spec.accumulation
         self._clips = any(getattr(spec, n) is not None for n in ("clipnorm", "global_clipnorm", "clipvalue"))
         self._scales = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
-        self._gradients = (
-            tf.function(self._forward_backward, jit_compile=True, autograph=False)
-            if spec.jit_compile
-            else (self._forward_backward)
-        )
+        self._gradients = self._forward_backward
+        if spec.jit_compile:
+            self._gradients = tf.function(self._forward_backward, jit_compile=True, autograph=False)
         self.steps_per_call = spec.steps_per_execution
         self.one = tf.function(self._one, autograph=False)  # as in Keras; it would convert Horovod's code
         self.many = tf.function(self._many, autograph=False) if self.steps_per_call > 1 else self.one

@@ -26,7 +26,7 @@ def main() -> None:
     parser.add_argument("--block-s", type=float, default=0.14)
     parser.add_argument("--step-s", type=float, default=0.0, help="choose the batch for this step time instead")
     args = parser.parse_args()
-    rank, size = int(os.environ.get("HOROVOD_RANK", 0)), int(os.environ.get("HOROVOD_SIZE", 1))
+    rank, size = int(os.environ.get("HOROVOD_RANK", "0")), int(os.environ.get("HOROVOD_SIZE", "1"))
     cores = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {cores[rank % len(cores)]})
     batch = _batch_for(args, rank, size) if args.step_s else args.batch
