@@ -31,6 +31,7 @@ from checks import (
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
+START_S = time.monotonic()
 INPUTS = (
     "environment.yml",
     "pyproject.toml",
@@ -58,8 +59,8 @@ def main() -> int:
 
 
 def say(sentence: str) -> None:
-    """Tell the person who installs."""
-    print(f"set-up: {sentence}", file=sys.stderr, flush=True)
+    """Tell the person who installs, after how many seconds."""
+    print(f"set-up [{time.monotonic() - START_S:3.0f} s] {sentence}", file=sys.stderr, flush=True)
 
 
 # What is wanted, and what is there -----------------------------------------------------------------
@@ -118,7 +119,6 @@ def requirements(text: str, gpu: bool) -> list[str]:
 
 def set_up(gpu: bool) -> None:
     """Make .venv and fill it, saying what is going on."""
-    start = time.monotonic()
     os.environ["DCBENCH_GPU"] = "1" if gpu else "0"
     python = check_machine(gpu)
     say("1/4 Python environment in .venv")
@@ -132,11 +132,11 @@ def set_up(gpu: bool) -> None:
         if tools:
             pip(log, "installing the tools of Horovod's build", *tools)
         pip(log, "building Horovod", "--no-build-isolation", str(SHIM))
-        say("4/4 dcbench")
+        say("4/4 dcbench, and bytecode of everything")
         pip(log, "installing dcbench", "--no-build-isolation", "--no-deps", "-e", str(ROOT))
         compile_bytecode(log)
     (VENV / "dcbench-stamp.json").write_text(json.dumps(stamp(gpu)), encoding="utf-8")
-    say(f"done in {time.monotonic() - start:.0f} s")
+    say("done")
 
 
 def check_machine(gpu: bool) -> str:
@@ -181,9 +181,7 @@ def pip(log: IO[str], doing: str, *arguments: str) -> None:
     log.write(f"$ {' '.join(command)}\n")
     log.flush()
     start = os.path.getsize(log.name)
-    done = subprocess.run(
-        command, check=False, cwd=str(ROOT), env=dict(os.environ, PATH=path), stdout=log, stderr=log
-    )
+    done = subprocess.run(command, check=False, cwd=str(ROOT), env=dict(os.environ, PATH=path), stdout=log, stderr=log)
     if done.returncode:
         output = Path(log.name).read_bytes()[start:].decode(errors="replace")
         raise SetupFailed(reason(doing, output, log.name))
@@ -201,9 +199,7 @@ def reason(doing: str, output: str, log_name: str) -> str:
 def compile_bytecode(log: IO[str]) -> None:
     """Compile what was installed: without bytecode, importing TensorFlow takes more than twice as long."""
     command = [str(PYTHON), "-m", "compileall", "-q", "-j", "0", str(VENV / "lib")]
-    subprocess.run(
-        command, check=False, stdout=log, stderr=log
-    )  # some packages hold files that never compile
+    subprocess.run(command, check=False, stdout=log, stderr=log)  # some packages hold files that never compile
 
 
 if __name__ == "__main__":

