@@ -14,7 +14,8 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
-PYTHONS = ((3, 11), (3, 12))  # in order of preference
+PYTHONS = ((3, 11), (3, 12))
+PYTHON_NAMES = ("python3.11", "python3.12")  # looked for where the Python that runs this is another one
 NEEDED_BYTES = 5e9  # what .venv and its downloads take
 NEEDED_BYTES_GPU = 14e9
 BUILD_TOOLS = (("g++", ("c++", "g++", "clang++")), ("make", ("make",)))  # package, programs that will do
@@ -79,16 +80,13 @@ def load_shim() -> ModuleType:
 
 
 def find_python(names: tuple[str, ...] = ()) -> str:
-    """Return the path of a Python of a supported version that can make virtual environments."""
-    names = names or (sys.executable, *(f"python{major}.{minor}" for major, minor in PYTHONS))
-    found: dict[tuple[int, int], str] = {}
-    for path in filter(None, map(shutil.which, names)):
+    """Return the first Python of a supported version that can make virtual environments."""
+    found = set()
+    for path in filter(None, map(shutil.which, names or (sys.executable, *PYTHON_NAMES))):
         version = python_version(path)
-        if version:
-            found.setdefault(version, path)
-    for wanted in PYTHONS:
-        if wanted in found:
-            return found[wanted]
+        if version in PYTHONS:
+            return path
+        found |= {version} if version else set()
     have = " and ".join(f"{major}.{minor}" for major, minor in sorted(found)) or "none that has it"
     raise SetupFailed(
         f"dcbench needs Python 3.11 or 3.12 with its venv module, and found {have}; install one (on Debian "
