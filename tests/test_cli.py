@@ -182,7 +182,7 @@ def test_a_run_is_summed_up_with_units(capsys, finished) -> None:
     said = capsys.readouterr()
     assert "Throughput" in said.out and "examples/s" in said.out
     assert "2 × Example CPU cores" in said.out
-    assert said.err == "training · RunSpec(steps=100)\n"
+    assert said.err == "starting workers · RunSpec(steps=100)\ntraining · RunSpec(steps=100)\n"
 
 
 def test_progress_says_steps_and_the_time_left() -> None:

@@ -26,6 +26,7 @@ def run(chosen: argparse.Namespace) -> int:
     progress = Progress()
     handle = launch.run(wanted, on_wait=lambda what: progress.show(str(what), now=True))
     try:
+        progress.show(f"starting workers · {wanted!r}", now=True)
         follow(handle.events(), wanted, progress)
         record = handle.result()
     except KeyboardInterrupt:
