@@ -18,6 +18,7 @@ class MachineLike(Protocol):
     host: str
     cores: tuple[int, ...]
     gpus: tuple[Any, ...]
+    gpu_note: str
 
 
 @dataclass(frozen=True)
@@ -84,10 +85,9 @@ def plan(spec: RunSpec, machine: MachineLike) -> Placement:
         If there are too few devices and oversubscription is not allowed.
     """
     if spec.device_type == "gpu" and not machine.gpus:
-        note = getattr(machine, "gpu_note", "")
         raise BackendUnavailable(
-            f"device_type='gpu' asks for {_count(spec.devices, 'GPU')}; this machine has none{f' ({note})' if note else ''}; "
-            "use device_type='cpu'"
+            f"device_type='gpu' asks for {_count(spec.devices, 'GPU')}; this machine has none "
+            f"({machine.gpu_note}); use device_type='cpu'"
         )
     use_gpus = bool(machine.gpus) and spec.device_type != "cpu"
     return _on_gpus(spec, machine) if use_gpus else _on_cores(spec, machine)
