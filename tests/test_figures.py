@@ -115,8 +115,9 @@ def test_loss_is_drawn_with_its_distance_from_one_device(study):
 
 
 def test_loss_differences_tell_equal_training_from_independent_copies(study):
-    found = figures.loss_differences(study).set_index(["backend", "devices"]).largest_difference
-    assert found["horovod", 2] < 1e-5 < 1e-2 < found["independent", 2]
+    found = figures.loss_differences(study).set_index(["backend", "devices"])
+    assert found.largest_difference["horovod", 2] < 1e-5 < 1e-2 < found.largest_difference["independent", 2]
+    assert found.early_difference["independent", 2] < found.largest_difference["independent", 2]
     assert ("single", 1) not in found.index
 
 

@@ -34,10 +34,11 @@ from dcbench.record import METRICS, Record
 from dcbench.stats import Estimate
 
 __all__ = [
-    "COLOURS", "CONFIG", "Figure", "caption", "colour", "loss_differences", "plot_loss", "plot_scaling",
+    "COLOURS", "CONFIG", "EARLY_STEPS", "Figure", "caption", "colour", "loss_differences", "plot_loss", "plot_scaling",
     "plot_throughput", "scaling_summary", "tidy",
 ]  # fmt: skip
 
+EARLY_STEPS = 20  # training has not yet amplified rounding much
 _ABOVE = " above 100 %: is the base right?"
 _FLOOR = 1e-8  # below what single precision resolves
 
@@ -56,16 +57,17 @@ def loss_differences(records: Sequence[Record], reference: str = "single") -> pd
     Returns
     -------
     DataFrame
-        Columns ``backend``, ``devices``, ``global_batch``, ``steps`` and ``largest_difference`` (relative).
+        Columns ``backend``, ``devices``, ``global_batch``, ``early_difference`` (largest relative difference of the
+        first ``EARLY_STEPS`` steps) and ``largest_difference`` (of all steps).
     """
-    curves = _curves(records)
-    columns = ["backend", "devices", "global_batch", "steps", "largest_difference"]
-    rows = [
-        (*(r.spec[n] for n in columns[:3]), len(r.loss), stats.differences(r.loss, against.loss).max())
-        for r in curves
-        if (against := _reference(curves, r, reference)) is not None
-    ]
-    return pd.DataFrame(rows, columns=columns)
+    curves, rows = _curves(records), []
+    for record in curves:
+        against = _reference(curves, record, reference)
+        if against is not None:
+            gap = stats.differences(record.loss, against.loss)
+            shape = {n: record.spec[n] for n in ("backend", "devices", "global_batch")}
+            rows.append(shape | {"early_difference": gap[:EARLY_STEPS].max(), "largest_difference": gap.max()})
+    return pd.DataFrame(rows)
 
 
 def plot_loss(records: Sequence[Record], global_batch: int, reference: str = "single") -> Figure:
