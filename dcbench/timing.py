@@ -42,7 +42,9 @@ class EventFile:
         """Write events in one call, so that lines of several ranks never mix."""
         common = {"rank": self.rank, "host": self.host, "t_s": round(time.monotonic(), 6)}
         text = "".join(json.dumps(common | e, separators=(",", ":")) + "\n" for e in events)
-        os.write(self._fd, text.encode())
+        data = text.encode()
+        while data:  # a nearly full disk takes less than it is given, and then says why
+            data = data[os.write(self._fd, data) :]
 
     def close(self) -> None:
         """Close the file."""

@@ -93,6 +93,7 @@ def test_short_tail_of_an_epoch_counts_by_its_true_size() -> None:
     fields = {"epochs": 1, "steps": None, "global_batch": 200}
     one = train(**fields)
     assert one.data["tail_examples"] == one.data["examples"] % 200 > 0
+    assert one.data["examples_trained"] == one.data["examples"]
     for place in PLACES:
         assert_equal(one, train(**fields, **place))
 

@@ -77,6 +77,7 @@ def test_every_backend_counts_every_example(backend: str, devices: int, processe
     assert record.metrics["block_s"] == pytest.approx(slowest)
     assert record.model["parameters"] > 0 and record.model["flops_per_example"] > 0
     assert record.data["source"] in ("bundled", "cache")
+    assert record.data["examples_trained"] == 16 * devices * 15
     assert record.metrics["peak_host_bytes"] > 50e6
 
 

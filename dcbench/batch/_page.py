@@ -47,7 +47,8 @@ thead th { border-bottom: 2px solid #9aa5b1; }
 .about h2 { font-size: 1rem; }
 .chart { margin: 1rem 0; }
 .output_area pre { font: inherit; white-space: pre-wrap; overflow-wrap: anywhere; margin: .8rem 0; }
-.output_stderr pre, .output_error pre { color: #9b1c1c;
+.output_error pre { color: #9b1c1c; }
+.output_stderr pre, .output_error pre {
   font: .8rem ui-monospace, "DejaVu Sans Mono", monospace; }
 details.code { font-size: .75rem; color: #7b8794; margin: .3rem 0; }
 details.code pre { margin: .3rem 0; padding: .6rem .8rem; background: #f8f9fa; overflow-x: auto;

@@ -97,7 +97,7 @@ def plot_loss(records: Sequence[Record], global_batch: int, reference: str = "si
     made.update_yaxes(title_text="Training loss", rangemode="tozero", row=1, col=1)
     made.update_yaxes(title_text="Relative<br>difference", **_decades(made), row=2, col=1)
     made.update_xaxes(title_text="Optimizer step", row=2, col=1)
-    return finished(made, f"Loss at {global_batch} examples a step", caption(curves, repeats=False), 520)
+    return finished(made, f"Loss at {global_batch} examples a step", caption(curves, repeats=False), 460)
 
 
 def plot_throughput(runs: Runs) -> Figure:
@@ -126,7 +126,7 @@ def plot_throughput(runs: Runs) -> Figure:
     made.update_yaxes(autorange="reversed", showgrid=True, type="category")
     made.update_layout(showlegend=False)
     title = "Throughput of every run, median and 95 % interval"
-    return finished(made, title, caption(table), height=160 + 48 * len(groups))
+    return finished(made, title, caption(table), height=150 + 40 * len(groups))
 
 
 def plot_scaling(runs: Runs, base: str = "single", ceiling: str = "independent") -> Figure:
@@ -163,7 +163,7 @@ def plot_scaling(runs: Runs, base: str = "single", ceiling: str = "independent")
     highest = max(1.25, *(1.25 * e.value for e in found["efficiency"]))  # wider intervals run out of sight
     made.update_yaxes(title_text=f"Speed-up over {base} × 1", range=[0, highest * max(counts)], row=1, col=1)
     made.update_yaxes(title_text="Efficiency (%)", range=[0, highest * 100], row=1, col=2)
-    return finished(made, "Weak scaling: the same batch on every device", caption(runs), height=430)
+    return finished(made, "Weak scaling: the same batch on every device", caption(runs), height=400)
 
 
 def scaling_summary(runs: Runs, base: str = "single", ceiling: str = "independent") -> pd.DataFrame:

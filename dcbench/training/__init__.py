@@ -79,7 +79,7 @@ class Training:
         self.flags += check_same_source(self.data, self.backend)
         total = self.data.total_examples(self.backend.shard[1])
         self.order = datasets.Order(spec.seed, total, spec.global_batch)
-        self.steps, self.tail_examples = spec.steps, 0
+        self.steps, self.tail_examples, self.tail_trained = spec.steps, 0, 0
         if spec.epochs is not None:
             self.steps, self.tail_examples = self.order.steps_for_epochs(spec.epochs)
             if not self.steps:
@@ -137,7 +137,7 @@ class Training:
             "time_to_target_s": to_target,
             "test": test,
             "checks": checks,
-            "model": models.describe(self.model, self.data.input_shape) | sizes(self.model, self.optimizer) if self.place.rank == 0 else {},
+            "model": self._describe_model() if self.place.rank == 0 else {},
             "data": self._describe_data(log),
             "flags": self.flags,
         }
@@ -235,6 +235,7 @@ class Training:
         ys = [rows(self.data.y, p) for p in mine]
         weights = [tf.constant(len(p) * self.spec.devices / len(ids), tf.float32) for p in mine]
         self.stepper.tail(*(self.backend.hand_out(v) for v in (xs, ys, weights)))
+        self.tail_trained = len(ids)
 
     def _check(self, log: StepLog) -> dict[str, Any]:
         checks = self.backend.check_weights(self.model, self.optimizer)
@@ -243,6 +244,9 @@ class Training:
         if self.backend.communicates and (drawn := check_random_state(self.model, self.backend, self.spec.devices)):
             checks["random_state"] = drawn
         return checks
+
+    def _describe_model(self) -> dict[str, Any]:
+        return models.describe(self.model, self.data.input_shape) | sizes(self.model, self.optimizer)
 
     def _describe_data(self, log: StepLog) -> dict[str, Any]:
         data, steps = self.data, len(log.step_s)
@@ -253,7 +257,7 @@ class Training:
             "examples": self.order.examples,
             "input_shape": data.input_shape,
             "outputs": data.outputs,
-            "examples_trained": steps * self.spec.batch_per_device * self.place.devices,
+            "examples_trained": steps * self.spec.global_batch + self.tail_trained,
             "tail_examples": self.tail_examples,
         }
         if data.x is not None:
