@@ -309,16 +309,20 @@ def test_stopping_engines_ends_a_run() -> None:
 
 
 @pytest.mark.parametrize(
-    ("keras", "reason"),
-    [("raise OSError('broken build')", "OSError: broken build"), ("", "the warm engine has 2 threads")],
+    ("module", "text", "reason"),
+    [
+        ("tensorflow", "raise OSError('broken build')", "OSError: broken build"),
+        (
+            "sitecustomize",
+            "import threading, time\nthreading.Thread(target=time.sleep, args=(600,), daemon=True).start()",
+            "the warm engine has 2 threads",
+        ),
+    ],
 )
 def test_unsafe_fork_becomes_a_spawn_that_says_why(
-    keras: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    module: str, text: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "tensorflow.py").write_text(
-        "import threading, time\nthreading.Thread(target=time.sleep, args=(600,), daemon=True).start()\n"
-    )
-    (tmp_path / "keras.py").write_text(keras)
+    (tmp_path / f"{module}.py").write_text(text)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     record = start().result(LIMIT_S)
     assert record.ok and record.placement["start"] == f"spawn ({reason})"

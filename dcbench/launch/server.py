@@ -23,7 +23,10 @@ from dcbench.launch import child
 
 MAX_MESSAGE_BYTES = 2**20
 IDLE_S = 600.0
-PRELOADED = ("tensorflow", "keras", "horovod.tensorflow", "horovod.runner.http.http_server")
+PRELOADED = (
+    "tensorflow", "keras", "numpy.random", "horovod.tensorflow", "horovod.runner.http.http_server",
+    "dcbench.worker", "dcbench.store", "dcbench.training", "dcbench.backends.horovod",
+)  # fmt: skip
 HIDDEN = ("pandas", "scipy", "sklearn", "pyarrow", "matplotlib", "IPython", "torch", "jax")  # optional, slow, threaded
 
 
@@ -35,7 +38,7 @@ def preload() -> str:
     sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]
     try:
         for name in PRELOADED:
-            with contextlib.suppress(ImportError) if name.startswith("horovod") else contextlib.nullcontext():
+            with contextlib.suppress(ImportError) if "horovod" in name else contextlib.nullcontext():
                 importlib.import_module(name)
     except Exception as error:  # a broken build may raise anything; the worker will tell in full
         return f"{type(error).__name__}: {error}"
