@@ -58,7 +58,8 @@ details.code pre { margin: .3rem 0; padding: .6rem .8rem; background: #f8f9fa; o
   body { background: #fff; font-size: 10.5pt; }
   main { margin: 0; padding: 0; max-width: none; box-shadow: none; }
   details.code { display: none; }
-  h1, h2, p { break-after: avoid; }
+  h1, h2, p, .text_cell { break-after: avoid; }
+  .text_cell { break-inside: avoid; }
   .chart, table, tr { break-inside: avoid; }
 }
 """
