@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +67,36 @@ def test_a_thousand_steps_stay_together(backend: str, devices: int) -> None:
     one, many = train(**common), train(**common, backend=backend, devices=devices)
     print(f"{backend}: largest relative distance of losses {np.max(np.abs(many.loss / one.loss - 1)):.1e}")
     np.testing.assert_allclose(many.loss, one.loss, rtol=1e-4)
+
+
+PLAIN_SCRIPT = """
+import hashlib, horovod.tensorflow as hvd, keras, numpy as np
+from dcbench.backends.horovod import BroadcastState, DistributedOptimizer, MetricAverage
+
+hvd.init()
+keras.utils.set_random_seed(hvd.rank())
+random = np.random.default_rng(hvd.rank())
+x, y = random.random((256, 8)), random.random((256, 1))
+model = keras.Sequential([keras.layers.Input((8,)), keras.layers.Dense(16, "relu"), keras.layers.Dense(1)])
+optimizer = DistributedOptimizer(keras.optimizers.Adam(0.01 * hvd.size(), global_clipnorm=1.0))
+model.compile(optimizer, "mse", jit_compile=False)
+model.fit(x, y, batch_size=32, epochs=2, verbose=0, callbacks=[BroadcastState(), MetricAverage()])
+print("DIGEST", hashlib.sha256(b"".join(w.tobytes() for w in model.get_weights())).hexdigest(), flush=True)
+"""
+
+
+def test_a_plain_keras_script_under_horovodrun(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(PLAIN_SCRIPT)
+    folder = Path(sys.executable).parent
+    environment = os.environ | {
+        "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(Path(__file__).parents[1]),
+    }
+    command = [str(folder / "horovodrun"), "--gloo", "-np", "2", sys.executable, str(script)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True, env=environment)
+    digests = re.findall(r"DIGEST (\w+)", done.stdout)
+    assert len(digests) == 2 and digests[0] == digests[1]
 
 
 def test_digits_reach_ninety_five_percent_on_every_backend() -> None:
