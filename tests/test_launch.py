@@ -466,6 +466,22 @@ def test_horovod_ranks_meet(transport: str) -> None:
     assert psutil.Process(engine_status()[-1]["pid"]).children() == []
 
 
+@pytest.mark.parametrize("transport", ["gloo", "mpi"])
+def test_horovod_run_names_the_rank_that_was_lost(transport: str) -> None:
+    common = {"backend": "horovod", "devices": 2, "device_type": "cpu", "oversubscribe": CORES < 2}
+    try:
+        handle = run(RunSpec(model="linear", steps=10**6, transport=transport, **common))
+    except BackendUnavailable as reason:
+        pytest.skip(str(reason))
+    next(e for e in handle.events() if e.get("phase") == "train")
+    children = psutil.Process(engine_status()[-1]["pid"]).children()
+    os.kill(max(c.pid for c in children), signal.SIGKILL)  # the last to be started is rank 1
+    record = handle.result(LIMIT_S)
+    assert record.status == "failed" and "rank 1 was ended by SIGKILL" in record.reason
+    assert np.isfinite(record.rank_loss).any()
+    assert gone(*(c.pid for c in children))
+
+
 def test_mpirun_that_fails_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     broken = tmp_path / "mpirun"
     broken.write_text("#!/bin/sh\necho no slots >&2\nexit 5\n")

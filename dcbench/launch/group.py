@@ -125,12 +125,12 @@ class Group:
 
     def _turn(self) -> None:
         """Wait for one thing to happen, and act on it."""
-        listening = [t for t in self.tasks if t.channel is not None]
+        channels = {t.channel: t for t in self.tasks if t.channel is not None}
         stop = [] if self._stop.reason else [self._stop]
         until = self._kill_at if self._kill_at is not None else self._limit
-        found = ready([self._engine, *stop, *(t.channel for t in listening)], until - time.monotonic() + 0.001)
-        for task in listening:
-            if task.channel in found:
+        found = ready([self._engine, *stop, *channels], until - time.monotonic() + 0.001)
+        for sock, task in channels.items():
+            if sock in found:
                 self._hear(task)
         if self._engine in found:
             self._take(self._engine.receive())

@@ -4,21 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from dcbench.errors import BackendUnavailable, SpecError
 from dcbench.spec import RunSpec
 
+if TYPE_CHECKING:
+    from dcbench.hardware import Machine
+
 ONE_PROCESS_A_DEVICE = ("horovod", "independent")
-
-
-class MachineLike(Protocol):
-    """What placement needs to know of a machine (`dcbench.hardware.Machine` has it)."""
-
-    host: str
-    cores: tuple[int, ...]
-    gpus: tuple[Any, ...]
-    gpu_note: str
 
 
 @dataclass(frozen=True)
@@ -63,7 +57,7 @@ class Placement:
         return about
 
 
-def plan(spec: RunSpec, machine: MachineLike) -> Placement:
+def plan(spec: RunSpec, machine: Machine) -> Placement:
     """
     Give each process of a run its own cores and GPUs, in equal shares.
 
@@ -93,7 +87,7 @@ def plan(spec: RunSpec, machine: MachineLike) -> Placement:
     return _on_gpus(spec, machine) if use_gpus else _on_cores(spec, machine)
 
 
-def _on_cores(spec: RunSpec, machine: MachineLike) -> Placement:
+def _on_cores(spec: RunSpec, machine: Machine) -> Placement:
     cores, threads = machine.cores, spec.threads_per_device
     wanted = spec.devices * threads
     shared = ""
@@ -114,7 +108,7 @@ def _on_cores(spec: RunSpec, machine: MachineLike) -> Placement:
     return Placement(tuple(processes), "cpu", shared)
 
 
-def _on_gpus(spec: RunSpec, machine: MachineLike) -> Placement:
+def _on_gpus(spec: RunSpec, machine: Machine) -> Placement:
     gpus, shared = machine.gpus, ""
     if spec.devices > len(gpus):
         shared = f"{_count(spec.devices, 'device')} on {_count(len(gpus), 'GPU')}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import select
 from collections.abc import Iterable
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 
 class HasFileno(Protocol):
@@ -15,10 +15,7 @@ class HasFileno(Protocol):
         ...
 
 
-T = TypeVar("T", bound=HasFileno)
-
-
-def ready(watched: Iterable[T], limit_s: float | None = None) -> list[T]:
+def ready(watched: Iterable[HasFileno], limit_s: float | None = None) -> list[HasFileno]:
     """
     Wait until something can be read.
 
