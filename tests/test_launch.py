@@ -102,6 +102,14 @@ def test_ranks_are_pinned_processes_with_their_own_logs(way: str) -> None:
     assert store.load_record(handle.run_id).to_dict() == record.to_dict()
 
 
+def test_folder_of_runs_may_be_relative(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    spec = RunSpec(model_args={"do": "train"}, steps=2)
+    record = run(spec, root=Path("runs"), _entry=STAND_IN).result(LIMIT_S)
+    assert record.ok and Path(record.path).parent == tmp_path / "runs"
+    assert reports(Path(record.path), 1)[0]["cwd"] == str(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("do", "status", "reason", "exit_status"),
     [

@@ -90,7 +90,7 @@ class Handle:
         self._environment = environment.base(spec)
         own, payload = _pack(spec)
         described = spec.to_dict()
-        self.run_dir = store.create(described, spec.hash, root)
+        self.run_dir = store.create(described, spec.hash, root).resolve()
         self.run_id = self.run_dir.name
         self._job = Job(spec, described, own, payload, where, transport, entry, self.run_dir)
         self.status = "starting"
