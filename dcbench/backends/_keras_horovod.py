@@ -106,7 +106,7 @@ def broadcast_state(model: keras.Model, optimizer: keras.Optimizer | None = None
         variables += list(optimizer.variables)
     values = {id(v): v.value for v in variables}.values()
     if hvd.size() > 1 and values:
-        hvd.broadcast_variables(list(values), root_rank=root_rank)
+        hvd.broadcast_variables(list(values), root_rank=root_rank, inplace=True)
 
 
 class BroadcastState(keras.callbacks.Callback):

@@ -111,7 +111,7 @@ def finished(made: go.Figure, title: str, under: str, height: int) -> Figure:
     made.update_layout(
         template="plotly_white",
         height=height,
-        margin={"l": 70, "r": 20, "t": 92, "b": 60},
+        margin={"l": 70, "r": 20, "t": 100, "b": 60},
         title={
             "text": title,
             "subtitle": {"text": under, "font": {"size": 11.5, "color": "#616E7C"}},

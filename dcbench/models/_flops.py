@@ -67,7 +67,7 @@ def _graph(model: keras.Model, input_shape: tuple[int, ...] | None) -> Any:
     if shape is None or None in shape:
         return None
 
-    @tf.function
+    @tf.function(autograph=False)
     def forward(x: Any) -> Any:
         return model(x, training=False)
 

@@ -33,7 +33,7 @@ class Evaluator:
         self._x, self._y = test
         self._classifies = classifies
 
-        @tf.function(reduce_retracing=True)
+        @tf.function(reduce_retracing=True, autograph=False)
         def batch(x: Any, y: Any) -> tuple[tf.Tensor, tf.Tensor]:
             predicted = tf.cast(model(x, training=False), tf.float32)
             if not classifies:
