@@ -264,7 +264,8 @@ def test_runs_in_sequence_share_one_engine_and_leak_nothing() -> None:
     for _ in range(20):
         assert start().result(LIMIT_S).ok
     assert [e["pid"] for e in engine_status()] == [before]
-    assert [len(os.listdir("/proc/self/fd")), psutil.Process(before).num_fds()] == counts
+    after = [len(os.listdir("/proc/self/fd")), psutil.Process(before).num_fds()]
+    assert all(now <= then for now, then in zip(after, counts, strict=True))  # earlier tests' files may close meanwhile
     assert psutil.Process(before).num_threads() == 1 and psutil.Process(before).children() == []
 
 
