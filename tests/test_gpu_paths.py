@@ -49,6 +49,28 @@ def test_one_device_on_a_gpu_hides_nothing_and_sets_no_threads(asked: list[tuple
     assert [note[0] for note in asked] == ["growth", "growth"]
 
 
+def test_batches_are_copied_to_the_gpu_ahead_of_their_step(
+    asked: list[tuple[Any, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same copy to a second logical CPU device is what a process without GPUs can try."""
+    import tensorflow as tf
+
+    from dcbench.backends._base import Place
+    from dcbench.backends.single import Backend
+
+    to_device = tf.data.experimental.prefetch_to_device
+
+    def elsewhere(device: str, buffer_size: int) -> Any:
+        asked.append(("copied to", device))
+        return to_device("/device:CPU:0", buffer_size)
+
+    monkeypatch.setattr(tf.data.experimental, "prefetch_to_device", elsewhere)
+    batches = Backend(Place(gpus=1)).iterator(tf.data.Dataset.range(6).batch(2))
+    step = tf.function(lambda iterator: next(iterator) * 2, autograph=False)
+    assert [step(batches).numpy().tolist() for _ in range(3)] == [[0, 2], [4, 6], [8, 10]]
+    assert ("copied to", "/device:GPU:0") in asked
+
+
 def test_horovod_refuses_a_place_that_is_not_its_own(
     asked: list[tuple[Any, ...]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
