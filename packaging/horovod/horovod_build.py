@@ -188,6 +188,7 @@ def fetch(work: Path, log: IO[str]) -> Path:
 def unpack(archive: Path, work: Path) -> Path:
     """Unpack the archive, whose sum has been checked, and return the source's folder."""
     with tarfile.open(archive) as tar:
+        tar.extraction_filter = getattr(tarfile, "data_filter", None)  # Pythons before 3.11.4 have none
         tar.extractall(work)
     return work / f"horovod-{HOROVOD}"
 
