@@ -193,10 +193,11 @@ def check_all_reduce(machine: Machine) -> Check:
     from dcbench import launch
     from dcbench.spec import RunSpec
 
-    enough = max(len(machine.cores), len(machine.gpus)) >= 2
+    devices = machine.gpus if len(machine.gpus) > 1 else machine.cores  # two ranks cannot share the only GPU
     probe = RunSpec(
         model="linear", dataset="digits", backend="horovod", devices=2, steps=10, warmup_max_steps=10,
-        oversubscribe=not enough, time_limit_s=PROBE_LIMIT_S,
+        device_type="gpu" if devices is machine.gpus else "cpu", oversubscribe=len(devices) < 2,
+        time_limit_s=PROBE_LIMIT_S,
     )  # fmt: skip
     with tempfile.TemporaryDirectory(prefix="dcbench-doctor-") as folder:
         record = launch.run(probe, root=Path(folder)).result()

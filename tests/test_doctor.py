@@ -129,6 +129,17 @@ def test_one_core_is_oversubscribed(machine, trained) -> None:
     assert {(s.backend, s.devices) for s in asked} == {("horovod", 2)}
 
 
+@pytest.mark.parametrize(
+    ("count", "cores", "device_type", "oversubscribe"),
+    [(0, 2, "cpu", False), (1, 2, "cpu", False), (1, 1, "cpu", True), (2, 1, "gpu", False)],
+)
+def test_the_only_gpu_is_left_to_other_checks(machine, trained, count, cores, device_type, oversubscribe) -> None:
+    asked = trained(fake_record("horovod", 2))
+    gpus = tuple(Gpu(i, "x", 1, f"GPU-{i}", "1") for i in range(count))
+    assert doctor.check_all_reduce(dataclasses.replace(machine, gpus=gpus, cores=tuple(range(cores)))).ok
+    assert [(s.device_type, s.oversubscribe) for s in asked] == [(device_type, oversubscribe)]
+
+
 def test_a_check_that_raises_is_not_ok_and_the_others_go_on(trained, monkeypatch) -> None:
     trained(BackendUnavailable("Horovod is not built; run 'make setup'"))
     monkeypatch.setattr(doctor, "_ask", lambda program: 1 / 0)
