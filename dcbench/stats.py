@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 BOOTSTRAP_FROM = 10
 CONFIDENCE = 0.95
 KEY = ("backend", "devices", "batch_per_device")
+SAME = ("model", "dataset", "machine", "precision", "optimizer", "steps", "epochs")  # else runs do not compare
 NO_DIFFERENCE = "no difference shown"
 
 
@@ -78,8 +79,8 @@ def median_interval(values: Iterable[float], confidence: float = CONFIDENCE) -> 
     Returns
     -------
     Estimate
-        Below ten values the interval is Student's t of the logarithms (whose mean is the median if they are
-        symmetric), widened to the median where needed; from ten on it is the bootstrap of the median.
+        Below ten values the interval is Student's t of the logarithms (whose mean is the median if they are symmetric),
+        widened to the median where needed; from ten on it is the bootstrap of the median.
 
     Examples
     --------
@@ -111,8 +112,8 @@ def ratio(above: Iterable[float], below: Iterable[float], confidence: float = CO
     Returns
     -------
     Estimate
-        The geometric mean of the ratios; its interval is Student's t of the log ratios below ten pairs, the
-        bootstrap of their mean from ten on.
+        The geometric mean of the ratios; its interval is Student's t of the log ratios below ten pairs, the bootstrap
+        of their mean from ten on.
 
     Examples
     --------
@@ -159,32 +160,8 @@ def verdict(estimate: Estimate, higher: str = "higher", lower: str = "lower", ag
     return higher if estimate.low > against else lower
 
 
-def efficiency(many: Iterable[float], one: Iterable[float], devices: int) -> Estimate:
-    """
-    Estimate the scaling efficiency E(n) = T(n) / (n T(1)) from paired throughputs.
-
-    Parameters
-    ----------
-    many, one : iterable of float
-        Throughput (examples/s) on `devices` devices and on one, paired by round.
-    devices : int
-        n.
-
-    Returns
-    -------
-    Estimate
-
-    Examples
-    --------
-    >>> f"{efficiency([150.0], [100.0], 2):.2f}"
-    '0.75'
-    """
-    return ratio(many, one).scaled(1 / devices)
-
-
 def differences(curve: Sequence[float], reference: Sequence[float]) -> np.ndarray:
-    """
-    Return |a - b| / |b| for each step that two curves share.
+    """Return |a - b| / |b| for each step that two curves share.
 
     Examples
     --------
@@ -206,9 +183,9 @@ def scaling(table: pd.DataFrame, base: str = "single", ceiling: str = "independe
     Parameters
     ----------
     table : DataFrame
-        One row per run, in the order in which they ran, with the columns of ``KEY``, ``status`` and
-        ``throughput`` (examples/s). The k-th runs of two configurations are a pair; a failed run keeps its
-        place.
+        One row per run, in the order in which they ran, with the columns of ``KEY``, ``status`` and ``throughput``
+        (examples/s). The k-th runs of two configurations are a pair; a failed run keeps its place. Those columns of
+        ``SAME`` that it has must hold one value each.
     base : str
         The backend whose one-device run is T(1); its least batch per device is the one compared.
     ceiling : str
@@ -217,12 +194,13 @@ def scaling(table: pd.DataFrame, base: str = "single", ceiling: str = "independe
     Returns
     -------
     DataFrame
-        One row per backend and number of devices: ``backend``, ``devices``, ``repeats`` and an `Estimate` in
-        each of ``throughput`` (examples/s), ``speedup``, ``efficiency`` and ``of_ceiling`` (None for the base,
-        and where the ceiling was not measured).
+        One row per backend and number of devices: ``backend``, ``devices``, ``repeats`` and an `Estimate` in each of
+        ``throughput`` (examples/s), ``speedup``, ``efficiency`` (speed-up by devices) and ``of_ceiling`` (None for the
+        base, and where the ceiling was not measured).
     """
     import pandas as pd
 
+    _check_same(table)
     rounds = _rounds(table)
     batch = min((b for name, n, b in rounds if name == base and n == 1), default=None)
     if batch is None:
@@ -244,6 +222,15 @@ def scaling(table: pd.DataFrame, base: str = "single", ceiling: str = "independe
             }
         )
     return pd.DataFrame(rows)
+
+
+def _check_same(table: pd.DataFrame) -> None:
+    """Refuse a table whose runs differ in more than backend, devices, batch and seed."""
+    for name in SAME:
+        values = [f"{v:g}" if isinstance(v, float) else str(v) for v in table[name].unique()] if name in table else []
+        if len(values) > 1:
+            found = f"{', '.join(values[:-1])} and {values[-1]}"
+            raise SpecError(f"scaling compares runs of one {name}, the table has {name} {found}; keep the rows of one")
 
 
 def _rounds(table: pd.DataFrame) -> dict[tuple[str, int, int], np.ndarray]:

@@ -144,3 +144,36 @@ def test_scaling_without_a_base_says_so():
 def test_a_configuration_that_only_failed_is_left_out():
     table = _table(("single", 1, 32, "ok", 100.0), ("horovod", 2, 32, "failed", math.nan))
     assert list(stats.scaling(table).backend) == ["single"]
+
+
+BOTH = [("single", 1, 32, "ok", 100.0), ("horovod", 2, 32, "ok", 150.0)]
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "found"),
+    [
+        ("model", ["cnn", "mlp"], "model cnn and mlp"),
+        ("dataset", ["digits", "mnist"], "dataset digits and mnist"),
+        ("machine", ["2 × A cores", "4 × B"], "machine 2 × A cores and 4 × B"),
+        ("precision", ["float32", "mixed_float16"], "precision float32 and mixed_float16"),
+        ("optimizer", ["sgd", "adam"], "optimizer sgd and adam"),
+        ("steps", [100, 250], "steps 100 and 250"),
+        ("steps", [100, None], "steps 100 and nan"),
+        ("epochs", [1.0, 2.0], "epochs 1 and 2"),
+    ],
+)
+def test_scaling_refuses_runs_of_different_work(column, values, found):
+    with pytest.raises(SpecError, match=f"the table has {found}; keep the rows of one"):
+        stats.scaling(_table(*BOTH).assign(**{column: values}))
+
+
+def test_scaling_compares_equal_work_over_seeds():
+    same = dict.fromkeys(stats.SAME, "x") | {"epochs": None, "seed": [0, 1]}
+    found = stats.scaling(_table(*BOTH).assign(**same)).set_index("backend")
+    assert found.loc["horovod"].speedup.value == pytest.approx(1.5)
+
+
+def test_the_message_lists_three_values_as_a_sentence():
+    table = _table(*BOTH, ("mirrored", 2, 32, "ok", 1.0)).assign(model=["a", "b", "c"])
+    with pytest.raises(SpecError, match="the table has model a, b and c; keep"):
+        stats.scaling(table)
