@@ -66,7 +66,7 @@ def test_cores_keep_the_order_of_the_machine() -> None:
         ({"backend": "horovod", "devices": 2}, [(0,), (1,)], [(0, 1), (2, 3)]),
         ({"backend": "mirrored", "devices": 3}, [(0, 1, 2)], [(0, 1, 2, 3)]),
         (
-            {"backend": "horovod", "devices": 5, "oversubscribe": True},
+            {"backend": "independent", "devices": 5, "oversubscribe": True},
             [(0,), (1,), (2,), (3,), (0,)],
             [(0,), (1,), (2,), (3,), (0,)],
         ),
@@ -111,6 +111,20 @@ def test_cores_can_be_asked_for_beside_gpus() -> None:
             SpecError,
             "backend 'mirrored' asks for 2 devices; this machine has 1 (GPUs 0: H100); lower devices, "
             "or use device_type='cpu'",
+        ),
+        (
+            FakeMachine(gpus=FOUR_GPUS[:1]),
+            {"backend": "horovod", "devices": 2, "oversubscribe": True},
+            SpecError,
+            "backend 'horovod' asks for 2 devices; this machine has 1 (GPUs 0: H100); lower devices, "
+            "or use device_type='cpu'",
+        ),
+        (
+            FakeMachine(gpus=FOUR_GPUS[:1]),
+            {"backend": "independent", "devices": 2},
+            SpecError,
+            "backend 'independent' asks for 2 devices; this machine has 1 (GPUs 0: H100); lower devices or allow "
+            "oversubscription, or use device_type='cpu'",
         ),
         (
             FakeMachine(),
@@ -175,6 +189,10 @@ def test_horovod_that_is_not_built_is_a_sentence(monkeypatch: pytest.MonkeyPatch
         ("nccl", "cpu", b"ncclAllReduce", "needs GPUs"),
         ("mpi", "cpu", b"", "needs Horovod built with MPI"),
         ("gloo", "cpu", b"MPI_Init_thread", "gloo"),
+        ("gloo", "cpu", b"ncclAllReduce", "gloo"),
+        ("gloo", "gpu", b"", "gloo"),
+        ("gloo", "gpu", b"ncclAllReduce", "over NCCL always; use transport='nccl'"),
+        ("mpi", "gpu", b"ncclAllReduce MPI_Init_thread", "over NCCL always; use transport='nccl'"),
     ],
 )
 def test_transports(

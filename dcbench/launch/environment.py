@@ -102,9 +102,15 @@ def transport(spec: RunSpec, device_type: str) -> str:
         return ""
     library = _horovod_library()
     built = {"nccl": b"ncclAllReduce", "mpi": b"MPI_Init_thread"}
+    over_nccl = device_type == "gpu" and _mentions(library, built["nccl"])
     if spec.transport == "auto":
-        return "nccl" if device_type == "gpu" and _mentions(library, built["nccl"]) else "gloo"
+        return "nccl" if over_nccl else "gloo"
     asked = f"transport={spec.transport!r}"
+    if over_nccl and spec.transport != "nccl":
+        raise BackendUnavailable(
+            f"{asked} on GPUs needs Horovod built without NCCL; this build sends GPU tensors over NCCL always; "
+            "use transport='nccl', or device_type='cpu'"
+        )
     if spec.transport == "nccl" and device_type != "gpu":
         raise BackendUnavailable(f"{asked} needs GPUs; this run is on CPU cores; use transport='gloo'")
     if spec.transport in built and not _mentions(library, built[spec.transport]):

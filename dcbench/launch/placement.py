@@ -112,10 +112,10 @@ def _on_gpus(spec: RunSpec, machine: Machine) -> Placement:
     gpus, shared = machine.gpus, ""
     if spec.devices > len(gpus):
         shared = f"{_count(spec.devices, 'device')} on {_count(len(gpus), 'GPU')}"
-        one_process = spec.backend not in ONE_PROCESS_A_DEVICE
-        if one_process or not spec.oversubscribe:
+        can_share = spec.backend == "independent"  # one process takes a GPU once, and so does NCCL
+        if not (can_share and spec.oversubscribe):
             listed = ", ".join(f"{g.index}: {g.name}" for g in gpus)
-            advice = "lower devices" if one_process else "lower devices or allow oversubscription"
+            advice = "lower devices or allow oversubscription" if can_share else "lower devices"
             raise SpecError(
                 f"backend {spec.backend!r} asks for {_count(spec.devices, 'device')}; this machine has {len(gpus)} "
                 f"(GPUs {listed}); {advice}, or use device_type='cpu'"
