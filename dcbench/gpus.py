@@ -7,6 +7,10 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
+from dcbench.errors import BackendUnavailable
+
+HIDE_ALL = ("", "-1", "NoDevFiles")  # values of CUDA_VISIBLE_DEVICES that name no GPU on purpose
+
 
 @dataclass(frozen=True)
 class Gpu:
@@ -41,6 +45,11 @@ def inspect_gpus() -> tuple[tuple[Gpu, ...], tuple[Link, ...], str]:
     links : tuple of Link
     note : str
         Why there is no GPU; empty where there is one.
+
+    Raises
+    ------
+    BackendUnavailable
+        If ``CUDA_VISIBLE_DEVICES`` names GPUs that cannot be told.
     """
     try:
         nvml = _nvml()
@@ -79,15 +88,34 @@ def visible(gpus: list[Gpu], setting: str | None) -> tuple[Gpu, ...]:
     -------
     tuple of Gpu
         In the setting's order.
+
+    Raises
+    ------
+    BackendUnavailable
+        If it names no GPU of these, or counts GPUs of different kinds in CUDA's own order.
     """
-    if setting is None:
+    if setting is None or not gpus:
         return tuple(gpus)
+    entries = [e.strip() for e in setting.split(",")]
+    asked = f"CUDA_VISIBLE_DEVICES={setting!r}"
+    kinds, order = {g.name for g in gpus}, os.environ.get("CUDA_DEVICE_ORDER")
+    if entries[0].isdigit() and len(kinds) > 1 and order != "PCI_BUS_ID":
+        raise BackendUnavailable(
+            f"{asked} counts GPUs by speed, and this machine has {len(kinds)} kinds ({', '.join(sorted(kinds))}); "
+            "set CUDA_DEVICE_ORDER=PCI_BUS_ID, or name the GPUs by UUID"
+        )
     chosen: list[Gpu] = []
-    for entry in (e.strip() for e in setting.split(",")):
+    for entry in entries:
         match = [g for g in gpus if entry and (entry == str(g.index) or g.uuid.startswith(entry))]
         if len(match) != 1:
             break
         chosen += match
+    if not chosen and entries[0] not in HIDE_ALL:
+        listed = ", ".join(f"{g.index}: {g.uuid}" for g in gpus)
+        raise BackendUnavailable(
+            f"{asked} names none of this machine's GPUs ({listed}); name some by index or UUID (parts of a GPU cannot "
+            "be used), or set it to -1 for CPU cores"
+        )
     return tuple(chosen)
 
 

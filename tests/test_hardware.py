@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import types
 
 import pytest
 
-from dcbench import gpus, hardware
+from dcbench import BackendUnavailable, gpus, hardware
 
 
 def write(root, **files: str):
@@ -54,6 +55,8 @@ def test_memory_limit(tmp_path) -> None:
     one = cgroup(tmp_path / "1", 1, "/job", {"memory/job/memory.limit_in_bytes": "2097152"})
     assert (hardware.memory_limit_bytes(two), hardware.memory_limit_bytes(one)) == (2**20, 2**21)
     assert hardware.memory_limit_bytes(tmp_path) is None
+    assert hardware.usable_memory_bytes(two) == 2**20
+    assert hardware.usable_memory_bytes(tmp_path) == psutil.virtual_memory().total
 
 
 @pytest.mark.parametrize(
@@ -195,11 +198,35 @@ def test_without_the_library_gpus_are_said_not_to_be_looked_for(monkeypatch) -> 
 
 @pytest.mark.parametrize(
     ("setting", "indices"),
-    [(None, [0, 1, 2]), ("2,0", [2, 0]), ("GPU-1abc", [1]), ("", []), ("-1", []), ("1,7,0", [1]), ("GPU-", [])],
+    [(None, [0, 1, 2]), ("2,0", [2, 0]), ("GPU-1abc", [1]), ("", []), ("-1", []), ("1,7,0", [1]), ("NoDevFiles", [])],
 )
 def test_visible_devices_are_those_of_cuda(setting, indices) -> None:
     every = [gpus.Gpu(i, "x", 1, f"GPU-{i}abc", "d") for i in range(3)]
     assert [g.index for g in gpus.visible(every, setting)] == indices
+
+
+@pytest.mark.parametrize("setting", ["MIG-1234", "MIG-GPU-0abc/1/0", "GPU-", "7", "cuda:0"])
+def test_a_setting_that_names_no_gpu_is_an_error(monkeypatch, setting) -> None:
+    monkeypatch.setattr(gpus, "_nvml", fake_nvml)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", setting)
+    with pytest.raises(BackendUnavailable) as caught:
+        hardware.inspect_machine()
+    assert str(caught.value).startswith(f"CUDA_VISIBLE_DEVICES='{setting}' names none of this machine's GPUs (0: GPU-")
+    monkeypatch.setattr(gpus, "_nvml", lambda: fake_nvml(0))
+    assert hardware.inspect_machine().gpu_note == "the driver has no GPU"
+
+
+def test_indices_of_different_gpus_need_the_order_of_the_bus(monkeypatch) -> None:
+    monkeypatch.delenv("CUDA_DEVICE_ORDER", raising=False)
+    mixed = [gpus.Gpu(i, name, 1, f"GPU-{i}abc", "d") for i, name in enumerate(("T4", "H100"))]
+    with pytest.raises(BackendUnavailable, match=r"2 kinds \(H100, T4\); set CUDA_DEVICE_ORDER=PCI_BUS_ID, or name"):
+        gpus.visible(mixed, "0")
+    assert gpus.visible(mixed, "GPU-1") == (mixed[1],)
+    assert gpus.visible(mixed, None) == tuple(mixed)
+    assert gpus.visible(mixed, "-1") == ()
+    assert gpus.visible([mixed[0], dataclasses.replace(mixed[1], name="T4")], "0") == (mixed[0],)
+    monkeypatch.setenv("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
+    assert gpus.visible(mixed, "1") == (mixed[1],)
 
 
 def test_hidden_gpus_are_said(monkeypatch) -> None:
