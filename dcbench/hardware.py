@@ -109,7 +109,7 @@ def inspect_machine() -> Machine:
         cores=cores,
         physical_cores=len({_siblings(c) for c in cores}),
         quota_cores=quota,
-        memory_bytes=min(psutil.virtual_memory().total, memory_limit_bytes() or 2**63),
+        memory_bytes=usable_memory_bytes(),
         gpus=gpus,
         gpu_note=note,
         links=links,
@@ -156,6 +156,11 @@ def cpu_quota(root: Path = Path("/")) -> float | None:
         if quota.isdigit() and period.isdigit() and int(period) > 0:
             found.append(int(quota) / int(period))
     return min(found, default=None)
+
+
+def usable_memory_bytes(root: Path = Path("/")) -> int:
+    """Return the installed memory (bytes), or the control groups' limit where that is less."""
+    return min(psutil.virtual_memory().total, memory_limit_bytes(root) or 2**63)
 
 
 def memory_limit_bytes(root: Path = Path("/")) -> int | None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dcbench import datasets
+from dcbench import datasets, hardware
 from dcbench.datasets import Order, _batches, _files, digits, image_folder, mnist
 from dcbench.errors import SpecError, StoreError
 
@@ -296,6 +296,14 @@ def test_synthetic_refuses_what_makes_no_sense(tmp_path, args):
         load("synthetic", tmp_path, **args)
 
 
+def test_synthetic_counts_arrays_tensors_and_teacher_against_the_limit(tmp_path, monkeypatch):
+    held_bytes = 4 * ((2 * 40 + 10) * (6 + 2) + 6 * 2)  # 40 examples twice, 10 to test, the teacher
+    monkeypatch.setattr(hardware, "memory_limit_bytes", lambda root=None: 2 * held_bytes)
+    assert load("synthetic", tmp_path, shape=[6], outputs=2, examples=40).examples == 40
+    with pytest.raises(SpecError, match=r"the 41 examples of shape \(6,\) .* take .* GB of memory"):
+        load("synthetic", tmp_path, shape=[6], outputs=2, examples=41)
+
+
 # --- names and arguments
 
 
@@ -508,11 +516,19 @@ def test_unusable_image_folders_are_one_sentence(photos, tmp_path, monkeypatch):
         load("image_folder", tmp_path, path=str(photos), image_size=[3])
     with pytest.raises(SpecError, match="test_fraction"):
         load("image_folder", tmp_path, path=str(photos), test_fraction=1)
-    with pytest.raises(SpecError, match="half of this machine's memory"):
+    with pytest.raises(SpecError, match=r"more than half of the .* GB of memory"):
         load("image_folder", tmp_path, path=str(photos), image_size=[10**6, 10**6])
     (photos / "cat" / "0.png").write_bytes(b"no image")
     with pytest.raises(SpecError, match=r"0.png cannot be decoded"):
         load("image_folder", tmp_path, path=str(photos))
+
+
+def test_an_image_folder_counts_each_image_twice_against_the_limit(photos, tmp_path, monkeypatch):
+    limit_bytes = 2 * 2 * 20 * (3 * 5 * 3) * 4  # half of it holds 20 images twice
+    monkeypatch.setattr(hardware, "memory_limit_bytes", lambda root=None: limit_bytes)
+    assert load("image_folder", tmp_path, path=str(photos), image_size=[3, 5]).examples == 16
+    with pytest.raises(SpecError, match=r"the 20 images of .* at 3×6 take .* of memory that may be used here"):
+        load("image_folder", tmp_path, path=str(photos), image_size=[3, 6])
 
 
 def test_classes_are_the_sub_folders_in_order(photos):

@@ -7,6 +7,7 @@ import json
 import os
 import types
 
+import psutil
 import pytest
 
 from dcbench import BackendUnavailable, gpus, hardware

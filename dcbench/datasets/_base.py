@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dcbench import hardware
 from dcbench.errors import SpecError
 
 if TYPE_CHECKING:
@@ -134,6 +135,27 @@ def from_arrays(
         test=held_out,
         examples=len(x),
     )
+
+
+def check_memory(what: str, needed_bytes: float, advice: str) -> None:
+    """
+    Refuse data that would take more than half of the memory that this process may use.
+
+    Parameters
+    ----------
+    what : str
+        The data, in the plural.
+    needed_bytes : float
+        At the peak; training inputs count twice, as arrays and as `Dataset.tensors`.
+    advice : str
+        What to do instead.
+    """
+    usable_bytes = hardware.usable_memory_bytes()
+    if needed_bytes > usable_bytes / 2:
+        raise SpecError(
+            f"{what} take {needed_bytes / 1e9:.3g} GB at the peak, more than half of the {usable_bytes / 1e9:.3g} GB "
+            f"of memory that may be used here; {advice}"
+        )
 
 
 def check_outputs(name: str, found: int, stated: int | None) -> int:

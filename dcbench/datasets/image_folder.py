@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from dcbench.datasets._base import Dataset, from_arrays
+from dcbench.datasets._base import Dataset, check_memory, from_arrays
 from dcbench.errors import SpecError
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png")
@@ -45,7 +44,7 @@ def load(
     Raises
     ------
     SpecError
-        If there are no such images, one cannot be decoded, or they take more than half of the memory.
+        If there are no such images, one cannot be decoded, or they take more than half of the memory that may be used.
     """
     folder = Path(path).expanduser()
     files = _files(folder)
@@ -94,14 +93,10 @@ def _size(first: Path, wanted: Any) -> tuple[int, int]:
 
 
 def _check_memory(folder: Path, count: int, size: tuple[int, int]) -> None:
-    needed_bytes = count * size[0] * size[1] * 3 * 4
-    memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if needed_bytes > memory_bytes / 2:
-        raise SpecError(
-            f"the {count} images of {folder} take {needed_bytes / 1e9:.3g} GB at {size[0]}×{size[1]}, "
-            "more than half of this machine's memory; ask for a smaller image_size or give a function that "
-            "returns a tf.data pipeline"
-        )
+    needed_bytes = 2 * count * size[0] * size[1] * 3 * 4  # split, then made tensors: each image is there twice
+    what = f"the {count} images of {folder} at {size[0]}×{size[1]}"
+    advice = "ask for a smaller image_size or give a function that returns a tf.data pipeline"
+    check_memory(what, needed_bytes, advice)
 
 
 def _pixels(file: Path) -> Any:

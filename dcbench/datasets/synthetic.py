@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from dcbench.datasets._base import TASKS, Arrays, Dataset, from_arrays
+from dcbench.datasets._base import TASKS, Arrays, Dataset, check_memory, from_arrays
 from dcbench.errors import SpecError
 
 TEST_FRACTION = 0.25
@@ -48,7 +47,7 @@ def load(
     Raises
     ------
     SpecError
-        For an argument out of range, or more data than half of this machine's memory.
+        For an argument out of range, or data that take more than half of the memory that may be used.
     """
     _check(shape, outputs, examples, task, seed)
     rng = np.random.default_rng(seed)
@@ -77,11 +76,7 @@ def _check(shape: Sequence[int], outputs: int, examples: int, task: str, seed: i
         raise SpecError(f"dataset 'synthetic' is given seed={seed!r}; give a whole number from 0")
     if task not in TASKS:
         raise SpecError(f"dataset 'synthetic' is given task={task!r}; give one of {', '.join(TASKS)}")
-    needed_bytes = 4 * examples * (1 + TEST_FRACTION) * (math.prod(shape) + outputs)
-    memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if needed_bytes > memory_bytes / 2:
-        raise SpecError(
-            f"dataset 'synthetic' of {examples} examples of shape {tuple(shape)} takes "
-            f"{needed_bytes / 1e9:.3g} GB, more than half of this machine's {memory_bytes / 1e9:.3g} GB; "
-            "ask for fewer examples"
-        )
+    test, features = math.ceil(examples * TEST_FRACTION), math.prod(shape)
+    numbers_held = (2 * examples + test) * (features + outputs) + features * outputs  # with the tensors and the teacher
+    what = f"the {examples} examples of shape {tuple(shape)} of dataset 'synthetic'"
+    check_memory(what, 4 * numbers_held, "ask for fewer")
