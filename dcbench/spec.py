@@ -282,6 +282,8 @@ def _check_run(spec: RunSpec) -> None:
         raise SpecError(f"transport={run.transport!r} is for backend 'horovod', not {run.backend!r}; leave it out")
     if run.backend != "horovod" and run.compression != "none":
         raise SpecError(f"compression={run.compression!r} is for backend 'horovod', not {run.backend!r}; leave it out")
+    if run.backend == "independent" and work.target_accuracy is not None:
+        raise SpecError("target_accuracy is for ranks of one model, not for backend 'independent'; leave it out")
     if work.steps is not None and work.steps % work.steps_per_execution:
         raise SpecError(
             f"steps={work.steps} is not a multiple of steps_per_execution={work.steps_per_execution}; make it one"

@@ -13,7 +13,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from dcbench import channel, functions
+from dcbench import channel
 from dcbench.errors import DcbenchError, WorkerFailed
 from dcbench.spec import RunSpec
 
@@ -62,7 +62,6 @@ def _run(job: dict[str, Any], payload: bytes, report: Any) -> dict[str, Any]:
     from dcbench.training import Training
 
     spec = RunSpec.from_dict(job["spec"] | own)
-    own |= _file_functions(spec)
     place = Place(
         rank=job["rank"],
         size=job["size"],
@@ -90,12 +89,6 @@ def _unpack(payload: bytes) -> dict[str, Any]:
 
         return cloudpickle.loads(payload)
     return {}
-
-
-def _file_functions(spec: RunSpec) -> dict[str, Any]:
-    given = {n: getattr(spec, n) for n in ("model", "dataset")}
-    named = {n: v for n, v in given.items() if isinstance(v, str) and functions.is_file_function(v)}
-    return {n: functions.load_file_function(v) for n, v in named.items()}
 
 
 def _describe(job: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,9 @@ No number of a GPU comes from here: what is tested is which devices are asked fo
 from __future__ import annotations
 
 import contextlib
+import os
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -41,6 +44,18 @@ def test_mirrored_takes_every_gpu_with_memory_growth(asked: list[tuple[Any, ...]
     assert asked == [("growth", "GPU:0", True), ("growth", "GPU:1", True), ("mirrored", "GPU:0", "GPU:1")]
 
 
+def test_a_tensorflow_that_sees_no_gpu_is_refused_before_it_trains_on_the_cpu(
+    asked: list[tuple[Any, ...]],
+) -> None:
+    from dcbench.backends._base import Place
+    from dcbench.backends.mirrored import Backend
+    from dcbench.errors import BackendUnavailable
+
+    with pytest.raises(BackendUnavailable, match=r"given 3 GPU\(s\) and TensorFlow sees 2; install its CUDA build"):
+        Backend(Place(devices=3, gpus=3))
+    assert not asked
+
+
 def test_one_device_on_a_gpu_hides_nothing_and_sets_no_threads(asked: list[tuple[Any, ...]]) -> None:
     from dcbench.backends._base import Place
     from dcbench.backends.single import Backend
@@ -49,26 +64,33 @@ def test_one_device_on_a_gpu_hides_nothing_and_sets_no_threads(asked: list[tuple
     assert [note[0] for note in asked] == ["growth", "growth"]
 
 
-def test_batches_are_copied_to_the_gpu_ahead_of_their_step(
-    asked: list[tuple[Any, ...]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The same copy to a second logical CPU device is what a process without GPUs can try."""
-    import tensorflow as tf
+SECOND_DEVICE = """
+import tensorflow as tf
+from dcbench.backends._base import Backend, Place
 
-    from dcbench.backends._base import Place
-    from dcbench.backends.single import Backend
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+to_device, asked = tf.data.experimental.prefetch_to_device, []
 
-    to_device = tf.data.experimental.prefetch_to_device
+def elsewhere(device, buffer_size):
+    asked.append(device)
+    return to_device("/device:CPU:1", buffer_size)
 
-    def elsewhere(device: str, buffer_size: int) -> Any:
-        asked.append(("copied to", device))
-        return to_device("/device:CPU:0", buffer_size)
+tf.data.experimental.prefetch_to_device = elsewhere
+Backend._configure = lambda self: None
+batches = Backend(Place(gpus=1)).iterator(tf.data.Dataset.range(6).batch(2))
+assert asked == ["/device:GPU:0"] and next(batches).device.endswith("CPU:1")
+step = tf.function(lambda iterator: next(iterator) * 2, autograph=False)
+assert [step(batches).numpy().tolist() for _ in range(2)] == [[4, 6], [8, 10]]
+"""
 
-    monkeypatch.setattr(tf.data.experimental, "prefetch_to_device", elsewhere)
-    batches = Backend(Place(gpus=1)).iterator(tf.data.Dataset.range(6).batch(2))
-    step = tf.function(lambda iterator: next(iterator) * 2, autograph=False)
-    assert [step(batches).numpy().tolist() for _ in range(3)] == [[0, 2], [4, 6], [8, 10]]
-    assert ("copied to", "/device:GPU:0") in asked
+
+def test_batches_are_copied_to_the_device_ahead_of_their_step() -> None:
+    """A second logical CPU device stands in for the GPU."""
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    command = [sys.executable, "-c", SECOND_DEVICE]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=environment)
+    assert done.returncode == 0, done.stderr[-2000:]
 
 
 def test_horovod_refuses_a_place_that_is_not_its_own(

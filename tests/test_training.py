@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
@@ -81,6 +83,34 @@ def test_every_backend_counts_every_example(backend: str, devices: int, processe
     assert record.metrics["peak_host_bytes"] > 50e6
 
 
+def numbered():
+    """Give each example a number of its own as its target, so that a loss tells which examples were read."""
+    import numpy as np
+
+    return np.ones((90, 1), "float32"), np.random.RandomState(0).random((90, 1)).astype("float32")
+
+
+def silent_model():
+    """Predict 0 and learn nothing: the loss of a step is the mean of its squared targets."""
+    import keras
+
+    return keras.Sequential([keras.layers.Input((1,)), keras.layers.Dense(1, kernel_initializer="zeros")])
+
+
+@pytest.mark.parametrize(("backend", "devices"), [("single", 1), ("mirrored", 2), ("horovod", 2), ("independent", 2)])
+@pytest.mark.parametrize("fields", [{}, {"steps_per_execution": 4, "accumulation": 2}], ids=["plain", "several"])
+def test_every_device_reads_its_rows_of_each_global_batch(backend: str, devices: int, fields: dict[str, int]) -> None:
+    from dcbench.datasets import Order
+
+    record = train(
+        backend=backend, devices=devices, model=silent_model, dataset=numbered, seed=4, learning_rate=1e-30, **fields
+    )
+    assert record.status == "ok", record.reason
+    order, targets = Order(4, 90, 16 * devices), numbered()[1][:, 0].astype("float64")
+    expected = [[np.mean(targets[rows] ** 2) for rows in order.rows(r, devices, 0, 12)] for r in range(devices)]
+    np.testing.assert_allclose(record.rank_loss, expected, rtol=1e-5)
+
+
 def test_missing_all_reduce_is_a_failed_run() -> None:
     record = train(model=without_all_reduce, backend="horovod", devices=2)
     assert record.status == "failed"
@@ -115,7 +145,8 @@ def test_target_accuracy_stops_and_is_timed(backend: str, devices: int) -> None:
     assert record.loss.size < 2000
     assert 0 < record.metrics["time_to_target_s"] <= record.metrics["block_s"] * 1.01
     accuracy = record.series("test_accuracy")[0]
-    assert accuracy.values[-1] >= 0.5 and all(v < 0.5 for v in accuracy.values[:-2])
+    assert accuracy.values[-1] >= 0.5 and all(v < 0.5 for v in accuracy.values[:-1])
+    assert accuracy.indices() == list(range(20, record.loss.size + 1, 20))
 
 
 def test_dropout_masks_differ_between_ranks_and_are_undone_after_warm_up() -> None:
@@ -209,6 +240,57 @@ def test_function_of_a_record_is_described_but_not_stored() -> None:
     assert about["function"] == "small_model" and "def small_model" in about["source"] and len(about["sha256"]) == 64
     run_dir = Path(record.path)
     assert not [p for p in run_dir.rglob("*") if p.suffix in (".pkl", ".pickle")]
+
+
+def test_warm_up_compares_windows_and_says_when_they_never_agree() -> None:
+    record = train(steps=4, warmup_window=3, warmup_max_steps=9, warmup_tolerance=1e-9)
+    assert record.metrics["warmup_steps"] == 2 + 3 * 3
+    assert any("cap of 9 steps" in flag for flag in record.flags)
+    record = train(steps=4, warmup_window=3, warmup_max_steps=9, warmup_tolerance=1.0, steps_per_execution=2)
+    assert record.metrics["warmup_steps"] >= 1 + 2 + 2 * 4
+    sizes = [len(s.values) for s in record.series("warmup_step_s")]
+    assert sizes == [record.metrics["warmup_steps"]]
+
+
+@pytest.mark.parametrize(("backend", "devices"), [("mirrored", 2), ("horovod", 2)])
+def test_batch_normalisation_is_averaged_over_the_ranks(backend: str, devices: int) -> None:
+    """With momentum 0 a moving mean is the mean of the last batch: averaged, that of the whole global batch."""
+    from dcbench.datasets import Order
+
+    record = train(
+        backend=backend, devices=devices, model=normalised, dataset=scattered, seed=1, save_model=True, steps=5
+    )
+    assert record.status == "ok", record.reason
+    assert record.checks["statistics"].startswith("2 BatchNorm statistics are per rank")
+    with zipfile.ZipFile(Path(record.path) / "model.keras") as archive, archive.open("model.weights.h5") as file:
+        moving_mean = h5py.File(file)["layers/batch_normalization/vars/2"][()]
+    last = scattered()[0][Order(1, 64, 32).ids(4)[0]]
+    np.testing.assert_allclose(moving_mean, last.mean(axis=0), rtol=1e-5)
+
+
+def scattered():
+    import numpy as np
+
+    random = np.random.RandomState(7)
+    return random.random((64, 3)).astype("float32") * [1.0, 10.0, 100.0], random.randint(0, 4, 64)
+
+
+def normalised():
+    import keras
+
+    layers = keras.layers
+    return keras.Sequential([layers.Input((3,)), layers.BatchNormalization(momentum=0.0), layers.Dense(4)])
+
+
+def test_a_fixed_loss_scale_changes_nothing() -> None:
+    plain = train(learning_rate=0.1)
+    scaled = train(learning_rate=0.1, optimizer_args={"loss_scale_factor": 1024.0})
+    np.testing.assert_allclose(scaled.loss, plain.loss, rtol=1e-6)
+
+
+def test_evaluation_without_a_test_split_is_refused() -> None:
+    record = train(model=silent_model, dataset=numbered, evaluate=True)
+    assert record.status == "failed" and "test split" in record.reason
 
 
 def test_optimizer_arguments_that_do_not_fit() -> None:

@@ -10,6 +10,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from dcbench.errors import BackendUnavailable
+
 
 @dataclass(frozen=True)
 class Place:
@@ -25,7 +27,7 @@ class Place:
     gpus : int
         GPUs that this process sees; 0 where its devices are CPU cores.
     threads_per_device : int
-        CPU cores of one device.
+        CPU cores of one device; with GPUs 1 leaves TensorFlow's own choice.
     run_dir : str
         Where processes without communication can meet.
     compression : str
@@ -57,12 +59,23 @@ class Backend:
     def _configure(self) -> None:
         place = self.place
         if place.gpus:
-            for gpu in tf.config.list_physical_devices("GPU"):
-                tf.config.experimental.set_memory_growth(gpu, True)
+            self._configure_gpus()
             return
         tf.config.set_visible_devices([], "GPU")
         tf.config.threading.set_intra_op_parallelism_threads(place.threads_per_device * place.devices)
         tf.config.threading.set_inter_op_parallelism_threads(place.devices)
+
+    def _configure_gpus(self) -> None:
+        found = tf.config.list_physical_devices("GPU")
+        if len(found) < self.place.gpus:
+            raise BackendUnavailable(
+                f"this run was given {self.place.gpus} GPU(s) and TensorFlow sees {len(found)}; install its CUDA build "
+                "(make setup GPU=1), or choose device_type='cpu'"
+            )
+        for gpu in found:
+            tf.config.experimental.set_memory_growth(gpu, True)
+        if self.place.threads_per_device > 1:
+            tf.config.threading.set_intra_op_parallelism_threads(self.place.threads_per_device * self.place.devices)
 
     @property
     def shard(self) -> tuple[int, int]:
@@ -104,8 +117,11 @@ class Backend:
         return (value,)
 
     def reduce(self, gradients: list[Any]) -> list[Any]:
-        """Average gradients over all ranks; called inside the step, before clipping and overflow checks."""
-        return gradients
+        """Average gradients over all ranks, sparse ones with unique indices.
+
+        It is called inside the step, before clipping and overflow checks.
+        """
+        return [merge_duplicates(g) for g in gradients]
 
     def synchronise(self, model: keras.Model, optimizer: keras.Optimizer) -> None:
         """Give every rank rank 0's weights and optimizer state, and its own dropout masks."""
@@ -141,6 +157,16 @@ def seed_variables(model: keras.Model) -> list[Any]:
     """Return the states of the random generators inside a model (dropout, augmentation)."""
     weights = {id(v) for v in model.weights}
     return [v for v in model.variables if id(v) not in weights]
+
+
+def statistics_note(model: keras.Model, ranks: int) -> str:
+    """Say how BatchNorm's moving statistics of several ranks were treated."""
+    count = len(statistics_variables(model))
+    return (
+        f"{count} BatchNorm statistics are per rank while training, averaged over {ranks} at its end"
+        if count
+        else "none"
+    )
 
 
 def statistics_variables(model: keras.Model) -> list[Any]:

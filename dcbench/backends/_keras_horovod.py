@@ -64,7 +64,8 @@ def DistributedOptimizer(optimizer: keras.Optimizer, compression: str = "none") 
     -------
     keras.Optimizer
         The same object, of a subclass that averages before clipping; with gradient accumulation only on the step
-        that applies. Under loss scaling it averages before the overflow check, on every step.
+        that applies. Under loss scaling it averages before the overflow check, on every step. A saved model is
+        reloaded with the plain optimizer: wrap that anew.
 
     Raises
     ------
@@ -89,6 +90,7 @@ def DistributedOptimizer(optimizer: keras.Optimizer, compression: str = "none") 
             return super()._clip_gradients(average_gradients(list(grads), compression))
 
     Averaging.__name__ = Averaging.__qualname__ = base.__name__
+    Averaging.__module__ = base.__module__  # a saved model then loads as one with the plain optimizer
     optimizer.__class__ = Averaging
     return optimizer
 

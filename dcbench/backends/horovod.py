@@ -90,12 +90,9 @@ class Backend(_base.Backend):
                 f"the {self.place.size} ranks hold different values of {', '.join(differing[:3])} ({len(differing)} of "
                 f"{len(names)} variables; {first.path} by {apart:.1e} relative): their gradients were not averaged"
             )
-        statistics = _base.statistics_variables(model)
         return {
             "weights": f"equal bit for bit on {self.place.size} ranks ({len(names)} variables)",
-            "statistics": f"{len(statistics)} BatchNorm statistics are per rank while training, averaged at its end"
-            if statistics
-            else "none",
+            "statistics": _base.statistics_note(model, self.place.size),
         }
 
     def _relative_difference(self, variable: Any) -> float:

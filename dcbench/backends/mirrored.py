@@ -71,7 +71,7 @@ class Backend(_base.Backend):
     def reduce(self, gradients: list[Any]) -> list[Any]:
         """Average gradients over the replicas."""
         context = tf.distribute.get_replica_context()
-        return [_base.merge_duplicates(g) for g in context.all_reduce(tf.distribute.ReduceOp.MEAN, gradients)]
+        return super().reduce(context.all_reduce(tf.distribute.ReduceOp.MEAN, gradients))
 
     def synchronise(self, model: keras.Model, optimizer: keras.Optimizer) -> None:
         """Give each replica its own dropout masks; the strategy itself has made the weights equal."""
@@ -79,6 +79,14 @@ class Backend(_base.Backend):
             copies = self.strategy.experimental_local_results(variable.value)
             for replica, copy in enumerate(copies):
                 copy.assign(copy + tf.constant([replica, 0], copy.dtype))
+
+    def average_statistics(self, model: keras.Model) -> None:
+        """Average BatchNorm's moving statistics, which each replica measured on its own rows."""
+        for variable in _base.statistics_variables(model):
+            copies = self.strategy.experimental_local_results(variable.value)
+            mean = tf.add_n([c.read_value() for c in copies]) / len(copies)
+            for copy in copies:
+                copy.assign(mean)
 
     def check_weights(self, model: keras.Model, optimizer: keras.Optimizer) -> dict[str, Any]:
         """Compare the replicas' copies of each variable."""
@@ -94,4 +102,7 @@ class Backend(_base.Backend):
                 f"the {self.place.devices} replicas hold different values of {', '.join(differing[:3])} "
                 f"({len(differing)} of {len(names)} variables); the result is not a correct distributed training"
             )
-        return {"weights": f"equal bit for bit on {self.place.devices} replicas ({len(names)} variables)"}
+        return {
+            "weights": f"equal bit for bit on {self.place.devices} replicas ({len(names)} variables)",
+            "statistics": _base.statistics_note(model, self.place.devices),
+        }

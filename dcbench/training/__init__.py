@@ -21,11 +21,12 @@ from dcbench.backends._base import Backend, Place
 from dcbench.errors import SpecError
 from dcbench.spec import RunSpec
 from dcbench.timing import EventFile, StepLog
-from dcbench.training.checks import check_data, check_random_state, check_same_source
+from dcbench.training.checks import DIGESTED_STEPS, check_data, check_random_state, check_same_source
 from dcbench.training.evaluation import Evaluator
 from dcbench.training.optimization import make_loss, make_optimizer
 from dcbench.training.state import Snapshot, sizes
 from dcbench.training.steps import Stepper
+from dcbench.training.warmup import settle
 
 Report = Callable[[str], None]
 
@@ -91,19 +92,22 @@ class Training:
     def _build(self, model: str | Callable[..., Any]) -> None:
         spec, data = self.spec, self.data
         self.model = models.build(model, data.input_shape, data.outputs, spec.model_args)
-        self.optimizer = self.backend.optimizer(make_optimizer(spec, self.steps))
+        self.optimizer = self.backend.optimizer(make_optimizer(spec, self.steps + bool(self.tail_examples)))
         self.optimizer.build(self.model.trainable_variables)
         softmax = data.task == "classification" and models.ends_in_softmax(self.model)
         self.loss = make_loss(data.task, softmax)
         self.backend.synchronise(self.model, self.optimizer)
         self.stepper = Stepper(self.model, self.optimizer, self.loss, self.backend, spec)
-        if spec.target_accuracy is not None and (data.test is None or data.task != "classification"):
+        self.evaluator, self._last_test = self._make_evaluator(), (-1, dict[str, float]())
+
+    def _make_evaluator(self) -> Evaluator | None:
+        spec, data = self.spec, self.data
+        classifies = data.task == "classification"
+        if spec.target_accuracy is not None and (data.test is None or not classifies):
             raise SpecError("target_accuracy needs a classification dataset with a test split; leave it out")
-        self.evaluator = (
-            Evaluator(self.model, self.loss, data.test, data.task == "classification")
-            if data.test is not None
-            else None
-        )
+        if spec.evaluate and data.test is None:
+            raise SpecError(f"evaluate=True needs a test split and dataset {data.name!r} has none; leave it out")
+        return None if data.test is None else Evaluator(self.model, self.loss, data.test, classifies)
 
     def run(self) -> dict[str, Any]:
         """
@@ -127,7 +131,7 @@ class Training:
         self.report("checking")
         checks = self._check(log)
         self.backend.average_statistics(self.model)
-        test = self._evaluate_at_end()
+        test = self._evaluate_at_end(len(log.step_s))
         if self.spec.save_model and self.place.rank == 0:
             self.model.save(Path(self.place.run_dir) / "model.keras")
         return {
@@ -151,30 +155,30 @@ class Training:
         return StepLog(self.events, phase, self.backend.ranks, each_step)
 
     def _warm_up(self) -> tuple[float, int]:
-        """Run windows of steps until two agree on every rank; return when the first step ended, and their number."""
+        """Trace, then run windows of steps until they agree; return when the first step ended, and the step count."""
         spec, per_call = self.spec, self.stepper.steps_per_call
-        window = math.ceil(spec.warmup_window / per_call)
-        most = max(2, math.ceil(spec.warmup_max_steps / (window * per_call)))
-        iterator = self._iterator((most * window + 1) * per_call + 1)
+        calls = math.ceil(spec.warmup_window / per_call)
+        most = max(2, math.ceil(spec.warmup_max_steps / (calls * per_call)))
+        iterator = self._iterator(1 + (1 + most * calls) * per_call)
         log = self._log("warmup")
         log.start()
         log.add(self.stepper.one(iterator))
         log.flush()
         first_step_at_s = time.monotonic()
-        self.stepper.many(iterator)
-        log.start()
-        previous = math.inf
-        for done in range(1, most + 1):
-            for _ in range(window):
+        log.add(self.stepper.many(iterator))
+        log.flush()
+
+        def run_window() -> float:
+            log.start()
+            for _ in range(calls):
                 log.add(self.stepper.many(iterator))
             log.flush()
-            median = float(np.median(log.step_s[-window * per_call :]))
-            agrees = abs(median - previous) <= spec.warmup_tolerance * previous
-            previous = median
-            if all(self.backend.gather(agrees)):
-                return first_step_at_s, done * window * per_call + 1
-        self.flags.append(f"warm-up ended at its cap of {spec.warmup_max_steps} steps before two windows agreed")
-        return first_step_at_s, most * window * per_call + 1
+            return float(np.median(log.step_s[-calls * per_call :]))
+
+        _, settled = settle(run_window, lambda mine: all(self.backend.gather(mine)), most, spec.warmup_tolerance)
+        if not settled:
+            self.flags.append(f"warm-up ended at its cap of {spec.warmup_max_steps} steps before two windows agreed")
+        return first_step_at_s, len(log.step_s)
 
     def _train(self) -> tuple[StepLog, float | None]:
         log, iterator = self._log("train"), self._iterator(self.steps)
@@ -187,7 +191,7 @@ class Training:
             for _ in range(min(every, calls - first)):
                 log.add(self.stepper.many(iterator))
             log.flush()
-            if self.spec.target_accuracy is not None and self._reached((first + every) * per_call):
+            if self.spec.target_accuracy is not None and self._reached(len(log.step_s)):
                 return log, log.busy_s
             log.start()
         for _ in range(rest):
@@ -208,33 +212,40 @@ class Training:
     def _evaluate(self, step: int) -> dict[str, float]:
         assert self.evaluator is not None  # a spec that needs it was refused without a test split
         found = self.evaluator()
+        self._last_test = (step, found)
         if self.place.rank == 0:
             self.events.write({"phase": "test", "index": step, **found})
         return found
 
-    def _evaluate_at_end(self) -> dict[str, float] | None:
-        wanted = self.spec.evaluate or self.spec.target_accuracy is not None
-        if not wanted or self.evaluator is None or self.place.rank:
+    def _evaluate_at_end(self, step: int) -> dict[str, float] | None:
+        if self.spec.target_accuracy is not None and self._last_test[0] == step:
+            return self._last_test[1]
+        if not (self.spec.evaluate or self.spec.target_accuracy is not None) or self.place.rank:
             return None
         self.report("evaluating")
-        return self._evaluate(self.steps)
+        return self._evaluate(step)
 
     def _train_tail(self) -> None:
-        """Train on the short rest of the last epoch, untimed, each rank's part weighted by its true count."""
+        """Train on the short rest of the last epoch, untimed, each micro-batch weighted by its true count."""
         ids = self.order.tail(self.spec.epochs)
-        parts = np.array_split(ids, self.spec.devices)
-        mine = [parts[r] for r in self.backend.ranks]
         if self.data.x is None:
             self.flags.append(f"{len(ids)} examples at the end of the last epoch were left out")
             return
+        of_ranks = np.array_split(ids, self.spec.devices)
+        micro = [np.array_split(of_ranks[r], self.spec.accumulation) for r in self.backend.ranks]
 
-        def rows(array: Any, part: np.ndarray) -> tf.Tensor:
-            return tf.convert_to_tensor(array[part if len(part) else ids[:1]])
+        def rows(array: np.ndarray, part: np.ndarray) -> tf.Tensor:
+            return tf.convert_to_tensor(array[part if len(part) else ids[:1]])  # a row that weighs nothing
 
-        xs = [tf.nest.map_structure(lambda a, p=p: rows(a, p), self.data.x) for p in mine]
-        ys = [rows(self.data.y, p) for p in mine]
-        weights = [tf.constant(len(p) * self.spec.devices / len(ids), tf.float32) for p in mine]
-        self.stepper.tail(*(self.backend.hand_out(v) for v in (xs, ys, weights)))
+        xs, ys, weights = (
+            [self.backend.hand_out(list(values)) for values in zip(*by_rank, strict=True)]
+            for by_rank in (
+                [[rows(self.data.x, p) for p in parts] for parts in micro],
+                [[rows(self.data.y, p) for p in parts] for parts in micro],
+                [[tf.constant(len(p) * self.spec.devices / len(ids), tf.float32) for p in parts] for parts in micro],
+            )
+        )
+        self.stepper.tail(xs, ys, weights)
         self.tail_trained = len(ids)
 
     def _check(self, log: StepLog) -> dict[str, Any]:
@@ -261,5 +272,5 @@ class Training:
             "tail_examples": self.tail_examples,
         }
         if data.x is not None:
-            about["order_sha256"] = datasets.digest(self.order, 0, 1, 0, steps)
+            about["order_sha256"] = datasets.digest(self.order, 0, 1, 0, min(steps, DIGESTED_STEPS))
         return about

@@ -78,6 +78,8 @@ def make_optimizer(spec: RunSpec, total_steps: int) -> keras.Optimizer:
     for name in ("gradient_accumulation_steps", "learning_rate", *given):
         if name in spec.optimizer_args:
             raise SpecError(f"optimizer_args holds {name!r}; give it as a parameter of the run instead")
+    if spec.backend == "mirrored" and spec.optimizer_args.get("ema_overwrite_frequency"):
+        raise SpecError("ema_overwrite_frequency does not work inside MirroredStrategy; leave it out or use horovod")
     try:
         optimizer = _CLASSES[spec.optimizer](learning_rate=rate, **given, **spec.optimizer_args)
     except (TypeError, ValueError) as error:

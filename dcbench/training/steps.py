@@ -43,7 +43,6 @@ class Stepper:
         self._model, self._optimizer, self._loss = model, optimizer, loss
         self._backend, self._micro_batches = backend, spec.accumulation
         self._clips = any(getattr(spec, n) is not None for n in ("clipnorm", "global_clipnorm", "clipvalue"))
-        self._scales = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
         self._gradients = self._forward_backward
         if spec.jit_compile:
             self._gradients = tf.function(self._forward_backward, jit_compile=True, autograph=False)
@@ -58,7 +57,7 @@ class Stepper:
             loss = self._loss(y, tf.cast(predicted, tf.float32))
             if self._model.losses:
                 loss += tf.add_n([tf.cast(extra, tf.float32) for extra in self._model.losses])
-            objective = self._optimizer.scale_loss(loss) if self._scales else loss
+            objective = self._optimizer.scale_loss(loss)
         return loss, tape.gradient(objective, self._model.trainable_weights)
 
     def _replica(self, x: Any, y: Any) -> tf.Tensor:
@@ -98,13 +97,17 @@ class Stepper:
         _, losses = tf.while_loop(lambda step, _: step < self.steps_per_call, body, start, parallel_iterations=1)
         return losses.stack()
 
-    def _tail(self, x: Any, y: Any, weight: Any) -> tuple[tf.Tensor, ...]:
-        def replica(x: Any, y: Any, weight: tf.Tensor) -> tf.Tensor:
-            loss, gradients = self._gradients(x, y)
-            self._apply([None if g is None else _scale(g, weight) for g in gradients])
+    def _tail(self, xs: Any, ys: Any, weights: Any) -> tuple[tf.Tensor, ...]:
+        def replica(xs: Any, ys: Any, weights: Any) -> tf.Tensor:
+            sums = None
+            for x, y, weight in zip(xs, ys, weights, strict=True):
+                loss, gradients = self._gradients(x, y)
+                weighted = [_scale(g, weight) for g in gradients]
+                sums = weighted if sums is None else [_add(a, b) for a, b in zip(sums, weighted, strict=True)]
+            self._apply(sums or [])
             return loss
 
-        return self._backend.local(self._backend.run(replica, (x, y, weight)))
+        return self._backend.local(self._backend.run(replica, (xs, ys, weights)))
 
 
 def _micro(value: Any, count: int) -> list[Any]:
