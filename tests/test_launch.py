@@ -146,6 +146,28 @@ def test_cancel_keeps_what_was_done_and_kills_what_ignores_it() -> None:
     assert handle.status == "cancelled" and handle.done
 
 
+@pytest.mark.parametrize("lasting", [False, True])
+def test_whoever_waits_learns_of_a_record_that_cannot_be_kept(lasting: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    write, failures = store.write, []
+
+    def fail(record: Record, run_dir: Path) -> None:
+        if failures and not lasting:
+            return write(record, run_dir)
+        failures.append(record.status)
+        raise TypeError("not a number")
+
+    monkeypatch.setattr(store, "write", fail)
+    handle = start()
+    if lasting:
+        with pytest.raises(TypeError, match="not a number"):
+            handle.result(LIMIT_S)
+    else:
+        record = handle.result(LIMIT_S)
+        assert (record.status, record.reason) == ("failed", "dcbench itself failed: TypeError: not a number")
+    assert failures == (["ok", "failed"] if lasting else ["ok"])
+    assert handle.done and handle.status == "failed"
+
+
 def test_time_limit() -> None:
     handle = start("sleep", time_limit_s=1.0)
     record = handle.result(LIMIT_S)

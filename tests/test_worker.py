@@ -36,8 +36,8 @@ def converse(job: dict[str, Any], payload: bytes = b"") -> tuple[list[dict[str, 
 
 def job(run_dir: Path, **fields: Any) -> dict[str, Any]:
     spec = RunSpec(model="linear", steps=6, warmup_max_steps=10, **fields)
-    place = {"rank": 0, "size": 1, "devices": 1, "cpus": [0], "gpus": [], "run_dir": str(run_dir)}
-    return {"type": "job", "spec": spec.to_dict(), "started_s": 0.0, "functions": [], **place}
+    place = {"rank": 0, "size": 1, "devices": 1, "gpus": [], "run_dir": str(run_dir)}
+    return {"type": "job", "spec": spec.to_dict(), **place}
 
 
 def test_a_rank_reports_its_stages_and_a_result(tmp_path: Path) -> None:
@@ -57,8 +57,7 @@ def test_an_error_is_one_sentence_with_its_traceback(tmp_path: Path) -> None:
     def broken():
         raise ValueError("two\nlines")
 
-    message = job(tmp_path) | {"functions": ["model"]}
-    messages, status = converse(message, cloudpickle.dumps({"model": broken}))
+    messages, status = converse(job(tmp_path), cloudpickle.dumps({"model": broken}))
     assert status == 1
     error = messages[-1]
     assert error["type"] == "error" and "broken" in error["message"] and "\n" not in error["message"]

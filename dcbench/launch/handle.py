@@ -88,15 +88,16 @@ class Handle:
         where = placement.plan(spec, self._machine)
         transport = environment.transport(spec, where.device_type)
         self._environment = environment.base(spec)
-        own, payload = _pack(spec)
+        payload = _pack(spec)
         described = spec.to_dict()
         self.run_dir = store.create(described, spec.hash, root).resolve()
         self.run_id = self.run_dir.name
-        self._job = Job(spec, described, own, payload, where, transport, entry, self.run_dir)
+        self._job = Job(spec, described, payload, where, transport, entry, self.run_dir)
         self.status = "starting"
         self._stop = Stop()
         self._future: concurrent.futures.Future[Record] = concurrent.futures.Future()
-        self._thread = threading.Thread(target=self._work, name=f"dcbench {self.run_id}", daemon=True)
+        name = f"dcbench {self.run_id}"
+        self._thread = threading.Thread(target=self._work, args=(self._blank(),), name=name, daemon=True)
         _handles.add(self)
 
     def __repr__(self) -> str:
@@ -167,13 +168,12 @@ class Handle:
             if not new:
                 time.sleep(EVENT_POLL_S)
 
-    def _work(self) -> None:
+    def _work(self, record: Record) -> None:
         """Run in the thread: everything from the wait for the machine to the written record."""
-        record = self._blank()
         try:
             with measuring(f"run {self.run_id}", lambda: bool(self._stop.reason), self._waiting) as held:
                 waited_s = time.monotonic() - self._asked_s if self.status.startswith("waiting") else 0.0
-                group = self._train(waited_s) if held else None
+                group = self._train() if held else None
             self._conclude(record, group, waited_s)
             self._keep(record)
         except DcbenchError as error:
@@ -183,14 +183,14 @@ class Handle:
         finally:
             self._stop.close()
 
-    def _train(self, waited_s: float) -> Group | None:
+    def _train(self) -> Group | None:
         """Start the ranks and watch them to their end; None where that was cancelled before it began."""
         self.status = "starting"
         fork = self.spec.start == "fork"
         with engine.using(self._environment, fork, self._stop) as ready:
             if ready is None:
                 return None
-            with processes(self._job, self._asked_s + waited_s) as cast:
+            with processes(self._job) as cast:
                 group = Group(ready, cast, self.spec.start, self._stop, self.spec.time_limit_s, self._stage)
                 group.run()
         return group
@@ -243,17 +243,18 @@ class Handle:
         record.status, record.reason, record.metrics = "failed", reason, {}
         try:
             self._keep(record)
-        except DcbenchError:
+        except BaseException:  # there is no place to keep even the failure, or the record itself cannot be kept
             self.status = "failed"
-            self._future.set_exception(error)  # there is no place to keep even the failure
+            if not self._future.done():
+                self._future.set_exception(error)
 
 
-def _pack(spec: RunSpec) -> tuple[tuple[str, ...], bytes]:
-    """Return which fields hold functions, and these serialised for the workers' private channels."""
+def _pack(spec: RunSpec) -> bytes:
+    """Return the fields that hold functions, serialised for the workers' private channels."""
     own = {n: f for n in ("model", "dataset") if not isinstance(f := getattr(spec, n), str)}
     for function in own.values():
         functions.pack(function)  # refuses what cannot be sent or is too large
-    return tuple(own), cloudpickle.dumps(own) if own else b""
+    return cloudpickle.dumps(own) if own else b""
 
 
 def _interrupt_all() -> None:

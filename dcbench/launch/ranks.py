@@ -25,8 +25,8 @@ class Job:
     spec : RunSpec
     spec_dict : dict
         As it is stored, functions described.
-    functions, payload : tuple of str, bytes
-        Which fields are functions of this process, and these functions, serialised.
+    payload : bytes
+        The fields that are functions of this process, serialised; empty where none is.
     placement : Placement
     transport : str
     entry : str
@@ -36,7 +36,6 @@ class Job:
 
     spec: RunSpec
     spec_dict: dict[str, Any]
-    functions: tuple[str, ...]
     payload: bytes
     placement: Placement
     transport: str
@@ -45,46 +44,44 @@ class Job:
 
 
 @contextlib.contextmanager
-def processes(job: Job, started_s: float) -> Iterator[Cast]:
+def processes(job: Job) -> Iterator[Cast]:
     """
     List what to start for a run.
 
     Parameters
     ----------
     job : Job
-    started_s : float
-        When the run was asked for (s, monotonic clock).
 
     Yields
     ------
     Cast
     """
     ways = {"": _apart, "mpi": _by_mpi}
-    with ways.get(job.transport, _by_gloo)(job, started_s) as cast:
+    with ways.get(job.transport, _by_gloo)(job) as cast:
         yield cast
 
 
 @contextlib.contextmanager
-def _apart(job: Job, started_s: float) -> Iterator[Cast]:
-    yield Cast([_rank(job, p, started_s, {}) for p in job.placement.processes], [])
+def _apart(job: Job) -> Iterator[Cast]:
+    yield Cast([_rank(job, p, {}) for p in job.placement.processes], [])
 
 
 @contextlib.contextmanager
-def _by_gloo(job: Job, started_s: float) -> Iterator[Cast]:
+def _by_gloo(job: Job) -> Iterator[Cast]:
     members, size = job.placement.processes, len(job.placement.processes)
     with rendezvous.listen() as listening:
         port = listening.getsockname()[1]
         server = _helper(job, "rendezvous", entry="dcbench.launch.rendezvous:main", given=listening)
-        tasks = [_rank(job, p, started_s, environment.gloo(p.rank, size, port)) for p in members]
+        tasks = [_rank(job, p, environment.gloo(p.rank, size, port)) for p in members]
         yield Cast(tasks, [server])
 
 
 @contextlib.contextmanager
-def _by_mpi(job: Job, started_s: float) -> Iterator[Cast]:
+def _by_mpi(job: Job) -> Iterator[Cast]:
     members = job.placement.processes
     with contextlib.closing(Meeting(len(members), environment.base(job.spec))) as meeting:
         mpirun = _helper(job, "mpirun", command=meeting.command())
-        yield Cast([_rank(job, p, started_s, environment.mpi()) for p in members], [mpirun], meeting)
+        yield Cast([_rank(job, p, environment.mpi()) for p in members], [mpirun], meeting)
 
 
 def _helper(job: Job, name: str, **what: Any) -> Task:
@@ -92,18 +89,15 @@ def _helper(job: Job, name: str, **what: Any) -> Task:
     return Task(label, environment.base(job.spec), log, **what)
 
 
-def _rank(job: Job, process: Process, started_s: float, horovod: Mapping[str, str]) -> Task:
+def _rank(job: Job, process: Process, horovod: Mapping[str, str]) -> Task:
     message = {
         "type": "job",
         "spec": job.spec_dict,
         "rank": process.rank,
         "size": len(job.placement.processes),
         "devices": process.devices,
-        "cpus": list(process.cpus),
         "gpus": list(process.gpus),
         "run_dir": str(job.run_dir),
-        "started_s": started_s,
-        "functions": list(job.functions),
     }
     return Task(
         label=f"{job.run_dir.name}/{process.rank}",
