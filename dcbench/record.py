@@ -85,9 +85,7 @@ class Series:
 
     def indices(self) -> list[int]:
         """Return the step of each value."""
-        return (
-            list(self.index) if isinstance(self.index, list) else list(range(self.index, self.index + len(self.values)))
-        )
+        return self.index[:] if isinstance(self.index, list) else [self.index + i for i in range(len(self.values))]
 
 
 @dataclass
@@ -174,10 +172,7 @@ class Record:
 
     def _matrix(self, phase: str) -> np.ndarray:
         rows = self.series(phase)
-        if not rows:
-            return np.empty((0, 0))
-        count = max((max(s.indices(), default=-1) + 1 for s in rows), default=0)
-        matrix = np.full((max(s.rank for s in rows) + 1, count), np.nan)
+        matrix = np.full(_shape(rows), np.nan)
         for row in rows:
             matrix[row.rank, row.indices()] = row.values
         return matrix
@@ -208,6 +203,7 @@ class Record:
         try:
             fields = {n: v for n, v in values.items() if n in known}
             fields["samples"] = [_series(s) for s in values.get("samples", [])]
+            _check_gaps(fields["samples"])
             fields["metrics"] = {n: _number(v) for n, v in values.get("metrics", {}).items()}
             fields["duration_s"] = _number(values.get("duration_s"))
             return cls(**fields)
@@ -272,6 +268,19 @@ def _series(values: Mapping[str, Any]) -> Series:
     if not 0 <= series.rank < _MOST_RANKS:
         raise ValueError(f"rank {series.rank} is out of range")
     return series
+
+
+def _shape(rows: list[Series]) -> tuple[int, int]:
+    return max((s.rank + 1 for s in rows), default=0), max((max(s.indices(), default=-1) + 1 for s in rows), default=0)
+
+
+def _check_gaps(samples: list[Series]) -> None:
+    """Refuse few samples spread so far that their matrix would fill the memory."""
+    for phase in ("step_s", "loss"):
+        rows = [s for s in samples if s.phase == phase]
+        (ranks, steps), stored = _shape(rows), sum(len(s.values) for s in rows)
+        if ranks * steps > 10 * stored + 10**6:  # a rank may have ended early
+            raise ValueError(f"{stored} samples of {phase!r} cannot be those of {ranks} ranks and {steps} steps")
 
 
 def _number(value: Any) -> float:

@@ -75,6 +75,12 @@ def test_dictionary_and_back() -> None:
     assert "path" not in record.to_dict()
 
 
+def test_a_record_with_few_late_samples_is_read() -> None:
+    late = [Series(3, "h", "loss", 10**5, [1.0]), Series(0, "h", "test_accuracy", [10**7], [0.5])]
+    again = Record.from_dict(make(late).to_dict())
+    assert again.rank_loss.shape == (4, 10**5 + 1) and again.step_s.shape == (0, 0)
+
+
 def test_every_metric_is_defined() -> None:
     for name, metric in METRICS.items():
         assert (metric.name, metric.better in ("higher", "lower", "none")) == (name, True)
@@ -97,6 +103,10 @@ DAMAGED = {
     "steps": (damaged(samples=[{"rank": 0, "host": "h", "phase": "loss", "index": [0], "values": [1, 2]}]), "steps"),
     "far step": (damaged(samples=[{"rank": 0, "host": "h", "phase": "loss", "index": 1e12, "values": [1]}]), "damaged"),
     "far rank": (damaged(samples=[{"rank": 10**9, "host": "h", "phase": "loss", "index": 0, "values": [1]}]), "range"),
+    "wide gaps": (
+        damaged(samples=[{"rank": 2**16 - 1, "host": "h", "phase": "loss", "index": 10**8 - 1, "values": [1]}]),
+        "1 samples of 'loss' cannot be those of 65536 ranks and 100000000 steps",
+    ),
     "no spec": ({k: v for k, v in damaged().items() if k != "spec"}, "is damaged"),
 }
 
