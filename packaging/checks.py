@@ -104,9 +104,20 @@ def python_version(path: str) -> tuple[int, int] | None:
     return int(major), int(minor)
 
 
-def usable_cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def usable_cores(control_group: Path = Path("/sys/fs/cgroup")) -> int:
+    """Return how many cores this process may use: its affinity, cut to the quota of its container."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = cpu_quota(control_group)
+    return cores if quota is None else max(1, min(cores, int(quota)))
+
+
+def cpu_quota(control_group: Path) -> float | None:
+    """Return the CPU time that a container may take (cores), or None for no limit; its own group is the topmost."""
+    for names in (("cpu.max",), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")):
+        if all((control_group / name).is_file() for name in names):
+            quota, period = " ".join((control_group / name).read_text() for name in names).split()
+            return int(quota) / int(period) if quota.isdigit() else None  # "max" or -1 for no limit
+    return None
 
 
 def system_name() -> str:
