@@ -20,14 +20,12 @@ import psutil
 
 from dcbench.gpus import Gpu, Link, inspect_gpus
 
-# the settings that change how a run performs; everything else of the environment stays private
+# the settings that change how a run performs, beside those that begin with one of RECORDED_PREFIXES and name no
+# secret; everything else of the environment stays private
+RECORDED_PREFIXES, SECRETS = ("HOROVOD_", "NCCL_"), ("SECRET", "TOKEN", "PASSWORD")
 RECORDED_VARIABLES = (
-    "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "HOROVOD_CACHE_CAPACITY", "HOROVOD_CYCLE_TIME",
-    "HOROVOD_FUSION_THRESHOLD", "HOROVOD_GPU_ALLREDUCE", "HOROVOD_HIERARCHICAL_ALLREDUCE",
-    "HOROVOD_NUM_NCCL_STREAMS", "KMP_AFFINITY", "KMP_BLOCKTIME", "LD_PRELOAD", "MALLOC_ARENA_MAX",
-    "NCCL_ALGO", "NCCL_BUFFSIZE", "NCCL_IB_DISABLE", "NCCL_MAX_NCHANNELS", "NCCL_MIN_NCHANNELS",
-    "NCCL_P2P_DISABLE", "NCCL_PROTO", "NCCL_SHM_DISABLE", "NCCL_SOCKET_IFNAME", "OMP_NUM_THREADS",
-    "OMP_PROC_BIND", "OPENBLAS_NUM_THREADS", "TF_ENABLE_ONEDNN_OPTS", "TF_FORCE_GPU_ALLOW_GROWTH",
+    "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "KMP_AFFINITY", "KMP_BLOCKTIME", "LD_PRELOAD", "MALLOC_ARENA_MAX",
+    "OMP_NUM_THREADS", "OMP_PROC_BIND", "OPENBLAS_NUM_THREADS", "TF_ENABLE_ONEDNN_OPTS", "TF_FORCE_GPU_ALLOW_GROWTH",
     "TF_GPU_ALLOCATOR", "TF_GPU_THREAD_COUNT", "TF_GPU_THREAD_MODE", "TF_NUM_INTEROP_THREADS",
     "TF_NUM_INTRAOP_THREADS", "TF_XLA_FLAGS", "XLA_FLAGS",
 )  # fmt: skip
@@ -114,8 +112,13 @@ def inspect_machine() -> Machine:
         gpu_note=note,
         links=links,
         load_1min=os.getloadavg()[0],
-        environment={n: os.environ[n] for n in RECORDED_VARIABLES if n in os.environ},
+        environment={n: v for n, v in sorted(os.environ.items()) if _is_recorded(n)},
     )
+
+
+def _is_recorded(name: str) -> bool:
+    secret = any(word in name for word in SECRETS)
+    return name in RECORDED_VARIABLES or (name.startswith(RECORDED_PREFIXES) and not secret)
 
 
 def usable_cores(quota: float | None, root: Path = Path("/")) -> tuple[int, ...]:
