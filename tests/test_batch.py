@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -26,6 +27,10 @@ name: str = "cnn"  # model
 sizes: list[int] = [1, 2]  # devices
 fast: bool = False  # leave checks out
 """
+
+
+BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
+WIDTHS = "document.title = [innerWidth, document.body.scrollWidth, document.querySelector('main').scrollWidth]"
 
 
 def notebook(folder, *cells, parameters=PARAMETERS):
@@ -87,6 +92,23 @@ def test_report_loads_nothing_and_draws_with_one_copy_of_plotly(made):
     assert len(re.findall(r"Plotly\.newPlot\(", text.split("</head>")[1])) == 2
     assert text.count('"showSendToCloud": false') == 2
     assert made.stat().st_size < 6_000_000
+
+
+@pytest.mark.skipif(not BROWSER, reason="needs Chromium or Chrome")
+def test_wide_tables_stay_within_the_card(tmp_path):
+    header = "<thead><tr>" + "".join(f"<th>column_number_{k}</th>" for k in range(30)) + "</tr></thead>"
+    table = f"<div><table class='dataframe'>{header}</table></div>"
+    cell = new_code_cell("", outputs=[nbformat.v4.new_output("display_data", {"text/html": table})])
+    page = report.write(new_notebook(cells=[cell]), {}, tmp_path / "report.html")
+    text = page.read_text()
+    assert table.split("<tr>")[1].split("</tr>")[0] in text
+    page.write_text(text.replace("</body>", f"<script>{WIDTHS}</script></body>"))
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--window-size=1100,900"]
+    command = [BROWSER, *flags, f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", page.as_uri()]
+    shown = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+    window, whole, card = map(int, re.search(r"<title>(\d+),(\d+),(\d+)</title>", shown).groups())
+    assert (window, whole) == (1100, 1100)
+    assert card == 800
 
 
 def test_report_runs_no_foreign_script(made):

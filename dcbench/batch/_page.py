@@ -37,8 +37,9 @@ h2 { font-size: 1.25rem; margin: 2.2rem 0 .5rem; }
 code { font: .9em ui-monospace, "DejaVu Sans Mono", monospace; background: #f3f4f6; padding: .1em .3em; }
 table { border-collapse: collapse; margin: 1rem 0; font-size: .85rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .35rem .7rem; border: 0; border-bottom: 1px solid #dde1e6; text-align: left; }
-.dataframe th, .dataframe td { padding: .3rem .5rem; text-align: right; }
-.dataframe td { white-space: nowrap; }
+.output_html, .text_cell_render { overflow-x: auto; }
+.dataframe { font-size: .76rem; }
+.dataframe th, .dataframe td { padding: .3rem .4rem; text-align: right; }
 .dataframe tbody th { font-weight: normal; white-space: nowrap; }
 thead th { border-bottom: 2px solid #9aa5b1; }
 .settings th, .settings td { font-weight: normal; vertical-align: top; }
@@ -61,6 +62,9 @@ details.code pre { margin: .3rem 0; padding: .6rem .8rem; background: #f8f9fa; o
   h1, h2, p, .text_cell { break-after: avoid; }
   .text_cell { break-inside: avoid; }
   .chart, table, tr { break-inside: avoid; }
+  .output_html, .text_cell_render { overflow-x: visible; }
+  .dataframe { font-size: 7.5pt; }
+  .dataframe th, .dataframe td, .dataframe tbody th { white-space: normal; overflow-wrap: anywhere; }
 }
 """
 
