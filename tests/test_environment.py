@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
+import sys
 import tomllib
-from importlib.metadata import requires, version
+from importlib.metadata import packages_distributions, requires, version
 from pathlib import Path
 
 import pytest
@@ -86,6 +88,19 @@ def test_pyproject_names_only_pinned_packages(pins: dict[str, str]) -> None:
     project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
     assert {canonical(name) for name in project["dependencies"]} <= pins.keys()
     assert project["version"] == __import__("dcbench").__version__
+
+
+def test_pyproject_names_what_dcbench_imports() -> None:
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
+    named = {canonical(name) for name in project["dependencies"]} | {"horovod", "dcbench"}
+    trees = [ast.parse(path.read_text()) for path in (PROJECT / "dcbench").rglob("*.py")]
+    nodes = [node for tree in trees for node in ast.walk(tree)]
+    modules = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    modules += [str(node.module) for node in nodes if isinstance(node, ast.ImportFrom)]
+    others = {name.split(".")[0] for name in modules} - sys.stdlib_module_names
+    packages = packages_distributions()
+    assert "bleach" in others
+    assert {module for module in others if not named & set(map(canonical, packages.get(module, [module])))} == set()
 
 
 def test_conda_and_make_use_the_same_python() -> None:
