@@ -55,6 +55,13 @@ def test_a_gpu_machine_carries_no_note_about_cpu_cores():
     assert "data centre" not in figures.caption([record])
 
 
+def test_cpu_cores_of_a_gpu_machine_carry_that_note():
+    record = fake_record()
+    record.machine = {"name": "4 × NVIDIA H100"}
+    record.spec["device_type"] = "cpu"
+    assert "data centre" in figures.caption([record])
+
+
 def test_machine_names_cannot_carry_markup():
     record = fake_record()
     record.machine = {"name": '<a href="javascript:x">cores</a>'}
@@ -112,6 +119,10 @@ def test_loss_is_drawn_with_its_distance_from_one_device(study):
     assert list(gap.y) == pytest.approx(expected, rel=1e-5)
     assert {t.name for t in figure.data} == {"single × 1", "mirrored × 2", "horovod × 2", "independent × 2"}
     assert figure.layout.yaxis2.type == "log"
+    (above, _), (_, below) = figure.layout.yaxis.domain, figure.layout.yaxis2.domain
+    margins = figure.layout.margin
+    gap_px = (above - below) * (figure.layout.height - margins.t - margins.b)
+    assert gap_px > 2 * 16  # two labels of an axis, one above the other, find room
 
 
 def test_loss_differences_tell_equal_training_from_independent_copies(study):
@@ -144,3 +155,5 @@ def test_summary_reads_as_text(study):
     assert list(summary.index)[:2] == ["single × 1", "mirrored × 1"]
     assert summary.loc["single × 1", "efficiency"] == "100%"
     assert summary.loc["horovod × 2", "efficiency"].count("%") == 3
+    for text in ("efficiency", "throughput (examples/s)"):  # a narrow column breaks before the interval only
+        assert [part[0] for part in summary.loc["horovod × 2", text].split(" ")][1:] == ["["]

@@ -39,7 +39,7 @@ __all__ = [
 ]  # fmt: skip
 
 EARLY_STEPS = 20  # training has not yet amplified rounding much
-_ABOVE = " above 100 %: is the base right?"
+_ABOVE = " above 100\u00a0%: is the base right?"
 _FLOOR = 1e-8  # below what single precision resolves
 
 
@@ -86,7 +86,7 @@ def plot_loss(records: Sequence[Record], global_batch: int, reference: str = "si
     curves = [r for r in _curves(records) if r.spec["global_batch"] == global_batch]
     if not curves:
         raise SpecError(f"no completed run has global_batch={global_batch}; there is no loss to draw")
-    made = make_subplots(rows=2, cols=1, shared_xaxes=True, row_heights=[0.62, 0.38], vertical_spacing=0.06)
+    made = make_subplots(rows=2, cols=1, shared_xaxes=True, row_heights=[0.62, 0.38], vertical_spacing=0.14)
     for record in curves:
         steps = np.arange(1, len(record.loss) + 1)
         made.add_scatter(x=steps, y=rounded(record.loss), row=1, col=1, **_line(record, reference))
@@ -97,7 +97,7 @@ def plot_loss(records: Sequence[Record], global_batch: int, reference: str = "si
     made.update_yaxes(title_text="Training loss", rangemode="tozero", row=1, col=1)
     made.update_yaxes(title_text="Relative<br>difference", **_decades(made), row=2, col=1)
     made.update_xaxes(title_text="Optimizer step", row=2, col=1)
-    return finished(made, f"Loss at {global_batch} examples a step", caption(curves, repeats=False), 460)
+    return finished(made, f"Loss at {global_batch} examples a step", caption(curves, repeats=False), 500)
 
 
 def plot_throughput(runs: Runs) -> Figure:
@@ -173,12 +173,17 @@ def scaling_summary(runs: Runs, base: str = "single", ceiling: str = "independen
         {
             "configuration": [label(b, n) for b, n in zip(found["backend"], found["devices"], strict=True)],
             "runs": found["repeats"],
-            "throughput (examples/s)": [f"{e:,.0f}" for e in found["throughput"]],
-            f"speed-up over {base} × 1": [f"{e:.2f}" for e in found["speedup"]],
-            "efficiency": [f"{e:.0%}{_ABOVE * (e.low > 1)}" for e in found["efficiency"]],
-            "of the ceiling": ["" if e is None else f"{e:.0%}" for e in found["of_ceiling"]],
+            "throughput (examples/s)": [_read(e, ",.0f") for e in found["throughput"]],
+            f"speed-up over {base} × 1": [_read(e, ".2f") for e in found["speedup"]],
+            "efficiency": [_read(e, ".0%") + _ABOVE * (e.low > 1) for e in found["efficiency"]],
+            "of the ceiling": ["" if e is None else _read(e, ".0%") for e in found["of_ceiling"]],
         }
     ).set_index("configuration")
+
+
+def _read(estimate: Estimate, form: str) -> str:
+    """Write an estimate so that a narrow column breaks before its interval, not within."""
+    return format(estimate, form).replace(", ", ",\u00a0")
 
 
 def _add_repeats(made: go.Figure, name: str, values: pd.Series, shade: str) -> None:

@@ -73,7 +73,8 @@ def caption(runs: Runs, repeats: bool = True) -> str:
         for name, column in (("TensorFlow", "tensorflow_version"), ("Keras", "keras_version"))
         if table[column].notna().any()
     ]
-    note = [_CPU_NOTE] if machines.rstrip("s").endswith("core") else []
+    on_cores = machines.rstrip("s").endswith("core") or set(table["device_type"]) == {"cpu"}
+    note = [_CPU_NOTE] if on_cores else []
     lines = ([machines, *versions], [_counted(table)] * repeats + note)
     return "<br>".join(" · ".join(line) for line in lines if line)
 
