@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 BOOTSTRAP_FROM = 10
 CONFIDENCE = 0.95
 KEY = ("backend", "devices", "batch_per_device")
-SAME = ("model", "dataset", "machine", "precision", "optimizer", "steps", "epochs")  # else runs do not compare
+# runs that differ in one of these do not compare
+SAME = ("model", "dataset", "machine", "device_type", "precision", "optimizer", "steps", "epochs")
 NO_DIFFERENCE = "no difference shown"
 
 

@@ -155,6 +155,7 @@ BOTH = [("single", 1, 32, "ok", 100.0), ("horovod", 2, 32, "ok", 150.0)]
         ("model", ["cnn", "mlp"], "model cnn and mlp"),
         ("dataset", ["digits", "mnist"], "dataset digits and mnist"),
         ("machine", ["2 × A cores", "4 × B"], "machine 2 × A cores and 4 × B"),
+        ("device_type", ["gpu", "cpu"], "device_type gpu and cpu"),
         ("precision", ["float32", "mixed_float16"], "precision float32 and mixed_float16"),
         ("optimizer", ["sgd", "adam"], "optimizer sgd and adam"),
         ("steps", [100, 250], "steps 100 and 250"),
