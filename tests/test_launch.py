@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -17,8 +18,8 @@ import numpy as np
 import psutil
 import pytest
 
-from dcbench import BackendUnavailable, Record, RunSpec, SpecError, hardware, store
-from dcbench.launch import Handle, describe, engine_status, lock, run, stop_engines
+from dcbench import BackendUnavailable, Record, RunSpec, SpecError, WorkerFailed, hardware, store
+from dcbench.launch import Handle, describe, engine, engine_status, lock, run, stop_engines
 
 STAND_IN = "stand_in_worker:main"
 LIMIT_S = 240  # other measurements on this machine come first
@@ -279,6 +280,13 @@ def test_lock_goes_with_its_holder(tmp_path: Path) -> None:
     holder.wait()
 
 
+def test_lock_is_one_for_the_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(lock.tempfile, "tempdir", str(tmp_path))
+    assert lock.lock_file() == Path("/tmp", lock.LOCK_FILE)
+    monkeypatch.setattr(lock, "SHARED_FOLDER", tmp_path / "none")
+    assert lock.lock_file() == tmp_path / lock.LOCK_FILE
+
+
 def test_runs_in_sequence_share_one_engine_and_leak_nothing() -> None:
     assert start().result(LIMIT_S).ok
     [before] = [e["pid"] for e in engine_status()]
@@ -329,6 +337,26 @@ def test_idle_engine_ends_and_is_replaced(monkeypatch: pytest.MonkeyPatch) -> No
     until(lambda: gone(pid), 10)
     monkeypatch.delenv("DCBENCH_IDLE_S")
     assert start().result(LIMIT_S).ok
+
+
+@pytest.mark.parametrize("length", [10**5, 2 * engine.MAX_MESSAGE_BYTES])
+def test_request_beyond_the_sockets_limit_is_a_sentence(length: int) -> None:
+    asking = object.__new__(engine.Engine)
+    asking._socket, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with asking._socket, other:
+        asking._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2**14)
+        with pytest.raises(WorkerFailed, match=r"a request of \d+ bytes is too long for the engine; shorten"):
+            asking.send(op="start", env={"A": "x" * length})
+        asking.send(op="start", env={"A": "x" * 2**13})
+        assert len(other.recv(2**20)) > 2**13
+
+
+def test_request_with_a_large_environment_is_served() -> None:
+    knobs = {f"HOROVOD_LARGE_{i}": "x" * 10**5 for i in range(3)}  # more than a socket takes unless asked
+    handle = start(start="spawn", knobs=knobs)
+    record = handle.result(LIMIT_S)
+    assert record.ok, record.reason
+    assert reports(handle.run_dir)[1]["env"]["HOROVOD_LARGE_2"] == knobs["HOROVOD_LARGE_2"]
 
 
 def test_stopping_engines_ends_a_run() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import signal
@@ -44,6 +45,7 @@ class Engine:
         self.identity = _identity(variables)
         self.warm = self.ready = False
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, MAX_MESSAGE_BYTES)  # the kernel may grant less
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
         package = str(Path(__file__).resolve().parents[2])
         path = os.pathsep.join(p for p in (package, variables.get("PYTHONPATH")) if p)
@@ -72,12 +74,17 @@ class Engine:
     def send(self, channel: socket.socket | None = None, **request: Any) -> None:
         """Send one request, with a worker's channel where it starts one."""
         data = json.dumps(request).encode()
+        too_long = f"a request of {len(data)} bytes is too long for the engine; shorten the environment or the knobs"
         if len(data) > MAX_MESSAGE_BYTES:
-            raise WorkerFailed(f"a request of {len(data)} bytes is too long for the engine; shorten the environment")
+            raise WorkerFailed(too_long)
         try:
             socket.send_fds(self._socket, [data], [channel.fileno()] if channel is not None else [])
         except (BrokenPipeError, ConnectionResetError) as error:
             raise EngineGone(self._why_gone()) from error
+        except OSError as error:
+            if error.errno not in (errno.EMSGSIZE, errno.ENOBUFS):
+                raise
+            raise WorkerFailed(too_long) from error
 
     def receive(self) -> dict[str, Any]:
         """Wait for one message."""

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 LOCK_FILE = "dcbench-measuring.lock"
+SHARED_FOLDER = Path("/tmp")  # of all who use this machine, whatever TMPDIR each has
 _POLL_S = 0.05
 _held: set[int] = set()
 
@@ -42,14 +43,14 @@ def measuring(
     on_wait : callable
         Called once with a sentence naming the holder, if there is one to wait for.
     path : Path, optional
-        The lock's file.
+        The lock's file; `lock_file` unless given.
 
     Yields
     ------
     bool
         Whether the lock is held.
     """
-    number = _open(path or Path(tempfile.gettempdir()) / LOCK_FILE)
+    number = _open(path or lock_file())
     _held.add(number)
     try:
         held, told = _try(number), False
@@ -65,6 +66,11 @@ def measuring(
     finally:
         _held.discard(number)
         os.close(number)
+
+
+def lock_file() -> Path:
+    """Return the path of the lock that is one for this machine."""
+    return (SHARED_FOLDER if SHARED_FOLDER.is_dir() else Path(tempfile.gettempdir())) / LOCK_FILE
 
 
 def _open(path: Path) -> int:
