@@ -15,7 +15,12 @@ from dcbench.batch import parameter
 
 FOLDER = Path(__file__).parents[1] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
-SMALL = {"05_scaling_study": {"repeats": 2, "steps": 10, "batch_per_device": 16}}
+SMALL = {
+    "05_scaling_study": [
+        {"repeats": 2, "steps": 10, "batch_per_device": 16},
+        {"repeats": 1, "steps": 10, "batch_per_device": 16, "device_counts": [1], "device_type": "cpu"},
+    ]
+}
 
 
 @pytest.fixture(params=NOTEBOOKS, ids=lambda p: p.stem)
@@ -81,9 +86,13 @@ def test_nbstripout_has_nothing_to_strip(path):
     subprocess.run(command, check=True, timeout=60)
 
 
-def test_it_runs_with_small_parameters(path, tmp_path):
-    small = SMALL.get(path.stem)
-    assert small is not None, f"give {path.stem} small parameters in SMALL"
+def test_every_notebook_has_small_parameters():
+    assert {p.stem for p in NOTEBOOKS} == set(SMALL)
+
+
+@pytest.mark.parametrize(("stem", "small"), [(stem, small) for stem, sets in SMALL.items() for small in sets])
+def test_it_runs_with_small_parameters(stem, small, tmp_path):
+    path = FOLDER / f"{stem}.ipynb"
     copy = tmp_path / path.name
     papermill.execute_notebook(path, copy, small, prepare_only=True, progress_bar=False)
     assert tagged(nbformat.read(copy, as_version=4), "injected-parameters")
@@ -95,3 +104,15 @@ def test_it_runs_with_small_parameters(path, tmp_path):
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
     cells = sum(c["cell_type"] == "code" for c in json.loads(copy.read_text())["cells"])
     assert f"{cells} passed" in done.stdout
+
+
+def test_the_scaling_study_refuses_devices_that_are_not_there_before_it_runs_anything(tmp_path):
+    wishes = {"device_counts": [1, 2**12], "device_type": "cpu"}
+    with pytest.raises(papermill.PapermillExecutionError) as caught:
+        papermill.execute_notebook(
+            FOLDER / "05_scaling_study.ipynb", tmp_path / "study.ipynb", wishes, cwd=FOLDER.parent, progress_bar=False
+        )
+    assert caught.value.ename == "SpecError"
+    assert "asks for 4096 devices; this machine has" in caught.value.evalue
+    cells = nbformat.read(tmp_path / "study.ipynb", as_version=4).cells
+    assert [c.execution_count for c in cells if "dcbench.run(" in c.source] == [None]
