@@ -1,0 +1,46 @@
+"""The scripts that dcbench is measured against do the same work as dcbench."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dcbench import datasets, models
+
+FOLDER = Path(__file__).parent / "benchmarks"
+
+
+@pytest.fixture(scope="module")
+def first_step(tmp_path_factory):
+    """Run the script as one rank; return what it holds at its end, and what it printed."""
+    pytest.importorskip("horovod.tensorflow")
+    cache = tmp_path_factory.mktemp("cache")
+    datasets.load("digits", {}, cache)
+    shown = "print([w.shape for w in model.weights], images.shape, [type(l).__name__ for l in model.layers])"
+    code = f"import runpy, sys; sys.argv[1:] = [{str(cache / 'digits.npz')!r}]\n"
+    code += f"globals().update(runpy.run_path({str(FOLDER / 'first_step.py')!r}))\n{shown}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
+    return done.stdout
+
+
+def test_the_script_says_when_its_first_step_ended(first_step):
+    assert re.search(r"^FIRST_STEP [\d.]+$", first_step, re.MULTILINE)
+
+
+def test_the_script_trains_dcbenchs_mlp_on_dcbenchs_digits(first_step, tmp_path):
+    data = datasets.load("digits", {}, tmp_path)
+    model = models.build("mlp", data.input_shape, data.outputs, {})
+    weights, layers = [w.shape for w in model.weights], [type(layer).__name__ for layer in model.layers]
+    assert f"{weights} {data.x.shape} {layers}" in first_step
+
+
+def test_the_script_imports_neither_dcbench_nor_what_it_does_not_need():
+    tree = ast.parse((FOLDER / "first_step.py").read_text())
+    names = {a.name for node in ast.walk(tree) if isinstance(node, ast.Import) for a in node.names}
+    assert names == {"sys", "time", "horovod.tensorflow", "keras", "numpy", "tensorflow"}
+    assert not any(isinstance(node, ast.ImportFrom) for node in ast.walk(tree))
