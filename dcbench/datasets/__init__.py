@@ -33,7 +33,8 @@ def load(
     Parameters
     ----------
     dataset : str or callable
-        Registered name, ``file.py:function`` or a function.
+        Registered name, ``file.py:function`` or a function. A function that gives a `tf.data` pipeline should take
+        ``rank`` and ``size`` and give its own shard: without them every process reads all of it.
     args : dict
         Keywords for it.
     cache : Path

@@ -30,8 +30,9 @@ def from_function(function: Callable[..., Any], args: dict[str, Any], rank: int,
     Parameters
     ----------
     function : callable
-        Takes `args`; where it also takes ``rank`` and ``size``, a pipeline it gives is this process's own
-        shard.
+        Takes `args`. Where it also takes ``rank`` and ``size``, a pipeline it gives is this process's own shard;
+        else every process reads the whole pipeline and keeps its share of the batches, which costs each of them
+        the reading and decoding of all.
     args : dict
     rank, size : int
 
