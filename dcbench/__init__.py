@@ -13,7 +13,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "RunSpec": "spec",
     "Record": "record",
-    "METRICS": "record",
+    "METRICS": "metrics",
     "DcbenchError": "errors",
     "SpecError": "errors",
     "BackendUnavailable": "errors",

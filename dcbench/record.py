@@ -1,4 +1,4 @@
-"""What came out: a record of one run, its raw samples, and the registry in which each metric is defined once.
+"""What came out: a record of one run, its raw samples, and what follows from them.
 
 It knows nothing of how a run is made or where a record is kept.
 """
@@ -13,42 +13,11 @@ from typing import Any
 import numpy as np
 
 from dcbench.errors import StoreError
+from dcbench.metrics import METRICS
 
 SCHEMA_VERSION = 1
 _MOST_RANKS, _MOST_STEPS = 2**16, 10**8  # as a specification allows
 STATUSES = ("ok", "failed", "cancelled", "timeout", "interrupted", "diverged", "running")
-
-
-@dataclass(frozen=True)
-class Metric:
-    """One metric: its name, unit, label, which direction is better, and its definition."""
-
-    name: str
-    unit: str
-    label: str
-    better: str
-    definition: str
-
-
-METRICS: dict[str, Metric] = {
-    m.name: m
-    for m in (
-        Metric("throughput", "examples/s", "Throughput", "higher",
-               "examples processed by all ranks / wall time of the slowest rank's timed block"),
-        Metric("step_s", "s", "Median step time", "lower", "median step time of the slowest process"),
-        Metric("block_s", "s", "Timed block", "lower", "wall time of the slowest rank's timed block"),
-        Metric("final_loss", "1", "Final loss", "lower", "mean of the last ten losses over the global batch"),
-        Metric("test_loss", "1", "Test loss", "lower", "loss on the test split after training"),
-        Metric("test_accuracy", "1", "Test accuracy", "higher", "fraction of the test split classified correctly"),
-        Metric("time_to_target_s", "s", "Time to target", "lower",
-               "training time of the slowest rank until the test accuracy reached the target, evaluations left out"),
-        Metric("peak_host_bytes", "B", "Peak host memory", "lower", "sum over processes of the peak resident set"),
-        Metric("peak_device_bytes", "B", "Peak device memory", "lower", "largest peak of allocated memory of a GPU"),
-        Metric("model_flops_per_s", "FLOP/s", "Model FLOP/s", "higher", "training FLOPs per example x throughput"),
-        Metric("first_step_s", "s", "Time to first step", "lower", "from run() to the end of the first training step"),
-        Metric("warmup_steps", "1", "Warm-up steps", "none", "steps run, then undone, before the timed block"),
-    )
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -88,7 +57,7 @@ class Series:
         return self.index[:] if isinstance(self.index, list) else [self.index + i for i in range(len(self.values))]
 
 
-@dataclass
+@dataclass(repr=False)
 class Record:
     """
     The outcome of one run.
@@ -144,6 +113,13 @@ class Record:
         unknown = [n for n in self.metrics if n not in METRICS]
         if unknown:
             raise StoreError(f"record {self.run_id!r} has the unknown metric {unknown[0]!r}; a newer dcbench wrote it?")
+
+    def __repr__(self) -> str:
+        model = self.spec.get("model")
+        about = f"{model.get('function') if isinstance(model, dict) else model} on {self.spec.get('backend')}"
+        speed = f", {self.metrics['throughput']:,.0f} examples/s" if "throughput" in self.metrics else ""
+        why = f" ({self.reason})" if self.reason else ""
+        return f"<Record {self.run_id}: {about} × {self.spec.get('devices')}, {self.status}{why}{speed}>"
 
     @property
     def ok(self) -> bool:

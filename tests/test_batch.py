@@ -240,3 +240,12 @@ def test_clean_keeps_structure_and_drops_what_runs():
     dirty = '<h2 onclick="x">A</h2><iframe src="//x"></iframe><a href="javascript:x">l</a>'
     dirty += '<p style="position:fixed">t</p>'
     assert report.clean(dirty) == '<h2>A</h2><a>l</a><p style="">t</p>'
+
+
+def test_a_notebook_that_names_no_kernel_is_one_sentence(tmp_path):
+    path = notebook(tmp_path)
+    bare = nbformat.read(path, as_version=4)
+    del bare.metadata["kernelspec"]
+    nbformat.write(bare, path)
+    with pytest.raises(SpecError, match="does not name its kernel; open it in JupyterLab"):
+        parameter.declared(path)

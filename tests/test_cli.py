@@ -284,7 +284,14 @@ def test_lab_refuses_to_be_open_to_others(words) -> None:
         refuse_insecure(words)
 
 
+def test_lab_as_root_says_what_to_add(monkeypatch, capsys) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    assert main(["lab"]) != 0
+    assert "--allow-root" in capsys.readouterr().err
+
+
 def test_lab_passes_harmless_words_to_jupyter(monkeypatch, tmp_path) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
     refuse_insecure(["--ip=127.0.0.1", "--no-browser", "--port", "9999", "--ServerApp.token=abc"])
     started = []
     monkeypatch.setattr(os, "execv", lambda path, words: started.append(words[1:]))

@@ -523,6 +523,12 @@ def test_unusable_image_folders_are_one_sentence(photos, tmp_path, monkeypatch):
         load("image_folder", tmp_path, path=str(photos))
 
 
+def test_a_class_without_images_is_named(photos):
+    (photos / "zebras").mkdir()
+    with pytest.raises(SpecError, match="no images of class 'zebras'"):
+        datasets.load("image_folder", {"path": str(photos)}, photos.parent, False, 0, 1)
+
+
 def test_an_image_folder_counts_each_image_twice_against_the_limit(photos, tmp_path, monkeypatch):
     limit_bytes = 2 * 2 * 20 * (3 * 5 * 3) * 4  # half of it holds 20 images twice
     monkeypatch.setattr(hardware, "memory_limit_bytes", lambda root=None: limit_bytes)

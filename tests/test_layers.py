@@ -14,7 +14,7 @@ import pytest
 import dcbench
 
 PACKAGE = Path(dcbench.__file__).parent
-CONTRACT = {"errors", "registry", "functions", "options", "spec", "record", "channel", "stats"}
+CONTRACT = {"errors", "registry", "functions", "options", "spec", "metrics", "record", "channel", "stats"}
 FACTS = {"gpus", "hardware", "store"}
 ENGINE = {"datasets", "models", "backends", "timing", "training", "worker"}
 CONTROL = {"launch", "sweep"}

@@ -230,3 +230,11 @@ def test_softmax_is_found_wherever_it_is_written():
     assert [models.ends_in_softmax(m) for m in ends] == [True] * len(ends)
     outside = [dense(2), keras.Model(x, keras.layers.Dense(2)(keras.layers.Softmax()(x))), Subclass()]
     assert [models.ends_in_softmax(m) for m in outside] == [False] * 3
+
+
+def test_a_model_that_forgets_to_flatten_is_told_to():
+    def unflattened(input_shape, outputs):
+        return keras.Sequential([keras.layers.Input(input_shape), keras.layers.Dense(outputs)])
+
+    with pytest.raises(SpecError, match="outputs of shape \\(8, 8, 10\\), the dataset needs 10"):
+        models.build(unflattened, (8, 8, 1), 10, {})

@@ -117,3 +117,10 @@ def test_a_damaged_record_is_one_sentence(values: object, said: str) -> None:
         Record.from_dict(values)
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_record_is_shown_in_one_line() -> None:
+    spec = {"model": {"function": "mine", "source": "def mine(): ..."}, "backend": "horovod", "devices": 2}
+    record = Record("a-run", spec, "0" * 16, "ok", metrics={"throughput": 12345.6})
+    assert repr(record) == "<Record a-run: mine on horovod × 2, ok, 12,346 examples/s>"
+    assert repr(Record("b", {}, "0" * 16, "failed", "rank 1 died")).endswith("failed (rank 1 died)>")

@@ -53,6 +53,8 @@ def declared(path: Path) -> dict[str, Declared]:
             f"{path} has no cell tagged 'parameters', so it cannot be run with values of your choice; "
             "tag the cell that sets its parameters"
         )
+    if not notebook.metadata.get("kernelspec", {}).get("name"):
+        raise SpecError(f"{path} does not name its kernel; open it in JupyterLab, choose Python 3 and save it")
     escaped = str(path.resolve()).replace("{", "{{").replace("}", "}}")  # papermill formats paths
     found = papermill.inspect_notebook(escaped)
     return {name: _declared(path, about) for name, about in found.items()}

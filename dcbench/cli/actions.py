@@ -131,6 +131,11 @@ def lab(chosen: argparse.Namespace) -> int:
         raise DcbenchError(
             "JupyterLab is not installed here; run 'make setup' and use that environment's dcbench"
         )
+    if os.geteuid() == 0 and "--allow-root" not in words:
+        raise DcbenchError(
+            "Jupyter does not run as root unless told so; say make lab ARGS=--allow-root (dcbench lab --allow-root), "
+            "or be another user"
+        )
     folder = project() / "notebooks"
     os.chdir(folder if folder.is_dir() else project())
     sys.stdout.flush()

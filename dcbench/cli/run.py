@@ -11,7 +11,8 @@ from typing import Any
 
 from dcbench import spec
 from dcbench.errors import SpecError
-from dcbench.record import METRICS, Record
+from dcbench.metrics import METRICS
+from dcbench.record import Record
 from dcbench.terminal import Progress, clean, quantity, table
 
 OK, FAILED, BAD_INPUT = 0, 1, 2

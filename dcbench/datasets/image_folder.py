@@ -74,6 +74,12 @@ def _files(folder: Path) -> list[Path]:
             f"the image folder {folder} has no images in sub-folders ({', '.join(SUFFIXES)}); "
             "put the images of each class into a sub-folder of its own"
         )
+    with_images = {file.parent for file in files}
+    empty = sorted(f.name for f in folder.iterdir() if f.is_dir() and f not in with_images)
+    if empty:
+        raise SpecError(
+            f"the image folder {folder} has no images of class {empty[0]!r}; add some or remove that sub-folder"
+        )
     return files
 
 

@@ -30,7 +30,8 @@ from dcbench.figures._style import (
     rounded,
     tidy,
 )
-from dcbench.record import METRICS, Record
+from dcbench.metrics import METRICS
+from dcbench.record import Record
 from dcbench.stats import Estimate
 
 __all__ = [

@@ -7,7 +7,8 @@ from typing import Any
 
 from dcbench.launch.group import Group
 from dcbench.launch.tasks import Task
-from dcbench.record import METRICS, Record, Series, training_metrics
+from dcbench.metrics import METRICS
+from dcbench.record import Record, Series, training_metrics
 
 _ECHOES = ("HorovodInternalError", "Horovod has been shut down", "Connection reset", "Connection closed by peer")
 _PHASES = {("train", "step_s"): "step_s", ("train", "loss"): "loss", ("warmup", "step_s"): "warmup_step_s"}

@@ -80,7 +80,7 @@ def _checked(built: Any, input_shape: tuple[int, ...], outputs: int, what: str) 
         raise SpecError(
             f"{what} takes inputs of shape {takes}, the dataset gives {input_shape}; make them equal"
         )
-    if not gives or gives[-1] is None or gives[-1] < outputs:
+    if len(gives) != 1 or gives[-1] is None or gives[-1] < outputs:
         raise SpecError(
             f"{what} gives outputs of shape {gives}, the dataset needs {outputs}; end it in Dense({outputs})"
         )

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from dcbench import spec
 from dcbench.errors import StoreError
-from dcbench.record import METRICS, SCHEMA_VERSION, Record
+from dcbench.metrics import METRICS
+from dcbench.record import SCHEMA_VERSION, Record
 from dcbench.store import index, runs
 
 if TYPE_CHECKING:
