@@ -81,6 +81,8 @@ def test_throughput_shows_each_run_the_median_and_its_interval(study):
     assert middle.x[0] - middle.error_x.arrayminus[0] == pytest.approx(expected.low)
     assert axis_titles(figure) == ["Throughput (examples/s), higher is better"]
     assert figure.layout.xaxis.range[0] == 0
+    last, first = figure.layout.yaxis.range
+    assert last > len(CONFIGURATIONS) - 1 and first < -0.7  # every row, and the number above the first
     assert len({trace.name for trace in figure.data}) == len(CONFIGURATIONS)
 
 

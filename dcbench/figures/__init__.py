@@ -124,7 +124,8 @@ def plot_throughput(runs: Runs) -> Figure:
         _add_repeats(made, name, values, colour(backend))
     metric, widest = METRICS["throughput"], 1.35 * good["throughput"].max()  # wider intervals run out of sight
     made.update_xaxes(title_text=f"{metric.label} ({metric.unit}), higher is better", range=[0, widest])
-    made.update_yaxes(autorange="reversed", showgrid=True, type="category")
+    downwards = [len(groups) - 0.5, -0.8]  # with room for the number above the first row
+    made.update_yaxes(range=downwards, showgrid=True, type="category")
     made.update_layout(showlegend=False)
     title = "Throughput of every run, median and 95 % interval"
     return finished(made, title, caption(table), height=150 + 40 * len(groups))
