@@ -524,6 +524,8 @@ def test_unusable_image_folders_are_one_sentence(photos, tmp_path, monkeypatch):
 
 
 def test_a_class_without_images_is_named(photos):
+    (photos / ".ipynb_checkpoints").mkdir()
+    datasets.load("image_folder", {"path": str(photos)}, photos.parent, False, 0, 1)
     (photos / "zebras").mkdir()
     with pytest.raises(SpecError, match="no images of class 'zebras'"):
         datasets.load("image_folder", {"path": str(photos)}, photos.parent, False, 0, 1)

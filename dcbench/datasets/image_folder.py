@@ -75,7 +75,7 @@ def _files(folder: Path) -> list[Path]:
             "put the images of each class into a sub-folder of its own"
         )
     with_images = {file.parent for file in files}
-    empty = sorted(f.name for f in folder.iterdir() if f.is_dir() and f not in with_images)
+    empty = sorted(f.name for f in folder.iterdir() if f.is_dir() and f not in with_images and f.name[0] != ".")
     if empty:
         raise SpecError(
             f"the image folder {folder} has no images of class {empty[0]!r}; add some or remove that sub-folder"
