@@ -82,6 +82,9 @@ class Record:
         One per process: rank, host, pid, exit, ``block_s``, peaks of memory.
     samples : list of Series
         Every raw step time and loss.
+    sweep : dict
+        Where it belongs in a sweep: ``id``, ``key`` (of the plan), ``seed`` (of the order), ``round``, ``place`` (in
+        the whole order) and ``canary``; empty for a run by itself.
     path : str
         Directory of the run on this machine; not part of what is stored.
     """
@@ -105,6 +108,7 @@ class Record:
     flags: list[str] = field(default_factory=list)
     workers: list[dict[str, Any]] = field(default_factory=list)
     samples: list[Series] = field(default_factory=list)
+    sweep: dict[str, Any] = field(default_factory=dict)
     path: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:

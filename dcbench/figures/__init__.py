@@ -21,18 +21,17 @@ from dcbench.figures._style import (
     CONFIG,
     DASHES,
     Figure,
-    Runs,
     caption,
     colour,
     finished,
     label,
     rank,
     rounded,
-    tidy,
 )
 from dcbench.metrics import METRICS
 from dcbench.record import Record
 from dcbench.stats import Estimate
+from dcbench.store import Runs, tidy
 
 __all__ = [
     "COLOURS", "CONFIG", "EARLY_STEPS", "Figure", "caption", "colour", "loss_differences", "plot_loss", "plot_scaling",

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
 from dcbench import stats
-from dcbench.record import Record
-from dcbench.store import table as rows_of
-
-Runs: TypeAlias = pd.DataFrame | Sequence[Record]
+from dcbench.store import Runs, tidy
 
 CONFIG = {"showSendToCloud": False, "displaylogo": False}
 # Okabe and Ito's palette, told apart by readers with any colour vision
@@ -36,20 +33,6 @@ class Figure(go.Figure):
 
     def _repr_mimebundle_(self, *args: Any, **kwargs: Any) -> Any:
         return super()._repr_mimebundle_(*args, **{"config": CONFIG, **kwargs})
-
-
-def tidy(runs: Runs) -> pd.DataFrame:
-    """
-    Return the runs as a table with the columns of `dcbench.load_records`, in the given order.
-
-    Parameters
-    ----------
-    runs : DataFrame or sequence of Record
-        A table is returned as it is.
-    """
-    if isinstance(runs, pd.DataFrame):
-        return runs
-    return pd.DataFrame([rows_of.row(record) for record in runs], columns=list(rows_of.COLUMNS))
 
 
 def colour(backend: str) -> str:

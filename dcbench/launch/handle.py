@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,12 @@ _handles: weakref.WeakSet[Handle] = weakref.WeakSet()
 
 
 def run(
-    spec: RunSpec, *, root: Path | None = None, on_wait: Callable[[str], None] | None = None, _entry: str = WORKER
+    spec: RunSpec,
+    *,
+    root: Path | None = None,
+    on_wait: Callable[[str], None] | None = None,
+    sweep: Mapping[str, Any] | None = None,
+    _entry: str = WORKER,
 ) -> Handle:
     """
     Start a run in worker processes and return at once.
@@ -48,6 +53,8 @@ def run(
         Folder of all runs; `dcbench.store.root` unless given.
     on_wait : callable, optional
         Called with a sentence when the run must wait for another measurement on this machine; logged unless given.
+    sweep : mapping, optional
+        The run's place in a sweep, kept in its record.
 
     Returns
     -------
@@ -61,7 +68,7 @@ def run(
     StoreError
         If the run's directory cannot be made.
     """
-    handle = Handle(spec, root, on_wait or _log.warning, _entry)
+    handle = Handle(spec, root, on_wait or _log.warning, dict(sweep or {}), _entry)
     handle._thread.start()
     return handle
 
@@ -79,11 +86,13 @@ class Handle:
         The stage that rank 0 is in, and the record's status once there is one.
     """
 
-    def __init__(self, spec: RunSpec, root: Path | None, on_wait: Callable[[str], None], entry: str) -> None:
+    def __init__(
+        self, spec: RunSpec, root: Path | None, on_wait: Callable[[str], None], sweep: dict[str, Any], entry: str
+    ) -> None:
         if sys.platform != "linux":
             raise BackendUnavailable(f"trainings run on Linux; this is {sys.platform}; use Linux, WSL or a container")
         self._asked_s, self._asked_utc = time.monotonic(), datetime.now(UTC)
-        self.spec, self._on_wait = spec, on_wait
+        self.spec, self._on_wait, self._sweep = spec, on_wait, sweep
         self._machine = hardware.inspect_machine()
         where = placement.plan(spec, self._machine)
         transport = environment.transport(spec, where.device_type)
@@ -213,6 +222,7 @@ class Handle:
             machine=self._machine.to_dict(),
             placement=where.to_dict() | {"start": self.spec.start, "transport": self._job.transport},
             flags=[f"oversubscribed: {where.oversubscribed}"] if where.oversubscribed else [],
+            sweep=self._sweep,
             path=str(self.run_dir),
         )
 

@@ -14,9 +14,9 @@ from dcbench.store.runs import (
     remove,
     root,
 )
-from dcbench.store.table import COLUMNS, export, load_records, write
+from dcbench.store.table import COLUMNS, Runs, export, load_records, tidy, write
 
 __all__ = [
-    "COLUMNS", "cache_dir", "check_removable", "create", "export", "find_run", "is_run_id", "load_record",
-    "load_records", "read_events", "remove", "root", "write",
+    "COLUMNS", "Runs", "cache_dir", "check_removable", "create", "export", "find_run", "is_run_id", "load_record",
+    "load_records", "read_events", "remove", "root", "tidy", "write",
 ]  # fmt: skip

@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from dcbench import spec
 from dcbench.errors import StoreError
@@ -18,11 +18,15 @@ from dcbench.store import index, runs
 if TYPE_CHECKING:
     import pandas as pd
 
+Runs: TypeAlias = "pd.DataFrame | Sequence[Record]"
 FORMATS = ("csv", "json", "parquet")
 VERSIONS = ("dcbench", "python", "tensorflow", "keras", "horovod")
 _RUN = ("run_id", "status", "reason", "kind", "started_utc", "duration_s", "spec_hash")
 _SPEC = (*spec.field_names(), "global_batch")
 _FACTS = {  # column: where a record has it
+    "sweep": ("sweep", "id"),
+    "round": ("sweep", "round"),
+    "canary": ("sweep", "canary"),
     "machine": ("machine", "name"),
     "host": ("machine", "host"),
     "cpu_model": ("machine", "cpu_model"),
@@ -103,6 +107,22 @@ def row(record: Record) -> dict[str, Any]:
     found |= {n: _cell(whole[part].get(key)) for n, (part, key) in _FACTS.items()}
     found |= {f"{n}_version": whole["versions"].get(n) for n in VERSIONS}
     return found | {"flags": "; ".join(map(str, record.flags))}
+
+
+def tidy(runs: Runs) -> pd.DataFrame:
+    """
+    Return the runs as a table with the columns `COLUMNS`, in the given order.
+
+    Parameters
+    ----------
+    runs : DataFrame or sequence of Record
+        A table is returned as it is.
+    """
+    import pandas as pd
+
+    if isinstance(runs, pd.DataFrame):
+        return runs
+    return pd.DataFrame([row(record) for record in runs], columns=list(COLUMNS))
 
 
 def _read_row(run_dir: Path) -> dict[str, Any]:

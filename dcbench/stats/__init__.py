@@ -1,0 +1,18 @@
+"""Statistics of repeated measurements: intervals, ratios, scaling; they know numbers and tables only."""
+
+from dcbench.stats.intervals import (
+    BOOTSTRAP_FROM,
+    CONFIDENCE,
+    NO_DIFFERENCE,
+    Estimate,
+    differences,
+    median_interval,
+    ratio,
+    verdict,
+)
+from dcbench.stats.scaling import KEY, SAME, scaling
+
+__all__ = [
+    "BOOTSTRAP_FROM", "CONFIDENCE", "KEY", "NO_DIFFERENCE", "SAME", "Estimate", "differences", "median_interval",
+    "ratio", "scaling", "verdict",
+]  # fmt: skip
