@@ -15,17 +15,20 @@ from dcbench import datasets, models
 FOLDER = Path(__file__).parent / "benchmarks"
 
 
-@pytest.fixture(scope="module")
-def first_step(tmp_path_factory):
-    """Run the script as one rank; return what it holds at its end, and what it printed."""
+def run_alone(script, *words, cache):
+    """Run a script as one rank; return what it printed, and the shapes of its model and data."""
     pytest.importorskip("horovod.tensorflow")
-    cache = tmp_path_factory.mktemp("cache")
     datasets.load("digits", {}, cache)
     shown = "print([w.shape for w in model.weights], images.shape, [type(l).__name__ for l in model.layers])"
-    code = f"import runpy, sys; sys.argv[1:] = [{str(cache / 'digits.npz')!r}]\n"
-    code += f"globals().update(runpy.run_path({str(FOLDER / 'first_step.py')!r}))\n{shown}"
+    code = f"import runpy, sys; sys.argv[1:] = {[str(cache / 'digits.npz'), *words]!r}\n"
+    code += f"globals().update(runpy.run_path({str(FOLDER / script)!r}))\n{shown}"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
     return done.stdout
+
+
+@pytest.fixture(scope="module")
+def first_step(tmp_path_factory):
+    return run_alone("first_step.py", cache=tmp_path_factory.mktemp("cache"))
 
 
 def test_the_script_says_when_its_first_step_ended(first_step):
@@ -39,8 +42,18 @@ def test_the_script_trains_dcbenchs_mlp_on_dcbenchs_digits(first_step, tmp_path)
     assert f"{weights} {data.x.shape} {layers}" in first_step
 
 
-def test_the_script_imports_neither_dcbench_nor_what_it_does_not_need():
-    tree = ast.parse((FOLDER / "first_step.py").read_text())
+@pytest.mark.parametrize("script", ["first_step.py", "plain_run.py"])
+def test_the_script_imports_neither_dcbench_nor_what_it_does_not_need(script):
+    tree = ast.parse((FOLDER / script).read_text())
     names = {a.name for node in ast.walk(tree) if isinstance(node, ast.Import) for a in node.names}
-    assert names == {"sys", "time", "horovod.tensorflow", "keras", "numpy", "tensorflow"}
+    assert names - {"os"} == {"sys", "time", "horovod.tensorflow", "keras", "numpy", "tensorflow"}
     assert not any(isinstance(node, ast.ImportFrom) for node in ast.walk(tree))
+
+
+def test_the_plain_run_trains_dcbenchs_cnn_and_gives_its_rate(tmp_path):
+    printed = run_alone("plain_run.py", "mirrored", "2", "32", "40", cache=tmp_path)
+    rate, accuracy = map(float, re.search(r"RATE ([\d.]+) ACCURACY ([\d.]+)", printed).groups())
+    assert rate > 0 and accuracy > 0.7
+    data = datasets.load("digits", {}, tmp_path)
+    model = models.build("cnn", data.input_shape, data.outputs, {})
+    assert f"{[w.shape for w in model.weights]} {data.x.shape}" in printed
