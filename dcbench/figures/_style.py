@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from dcbench import stats
+from dcbench.stats import Estimate
 from dcbench.store import Runs, tidy
 
 CONFIG = {"showSendToCloud": False, "displaylogo": False}
@@ -88,6 +89,13 @@ def _plain(text: str) -> str:
 def rounded(values: Iterable[float]) -> list[float | None]:
     """Return six significant digits of each value: what a picture can show."""
     return [float(f"{v:.6g}") if np.isfinite(v) else None for v in values]
+
+
+def bars(estimates: Sequence[Estimate], shade: str) -> dict[str, Any]:
+    """Return error bars for the intervals of estimates; none where there is no interval."""
+    above = [e.high - e.value if e.has_interval else 0.0 for e in estimates]
+    below = [e.value - e.low if e.has_interval else 0.0 for e in estimates]
+    return {"array": above, "arrayminus": below, "color": shade, "thickness": 2, "width": 5}
 
 
 def finished(made: go.Figure, title: str, under: str, height: int) -> Figure:
