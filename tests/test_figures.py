@@ -45,7 +45,7 @@ def test_every_figure_is_light_small_and_offers_no_upload(any_figure, monkeypatc
     monkeypatch.setattr(plotly.io.renderers, "default", "plotly_mimetype")  # what a notebook uses
     bundle = any_figure._repr_mimebundle_()
     assert bundle["application/vnd.plotly.v1+json"]["config"]["showSendToCloud"] is False
-    assert any_figure.layout.template.layout.plot_bgcolor == "white"
+    assert any_figure.layout.template.layout.plot_bgcolor == "#FFFFFF"
     assert len(json.dumps(any_figure.to_plotly_json(), default=list)) < 60_000
 
 

@@ -1,16 +1,17 @@
 """Figures: records or their table in, a Plotly figure out; no state, no display.
 
-One colour per backend everywhere, units on every axis, uncertainty where there is any, and the machine under
-every title.
+One colour per backend and one marker per model everywhere, light and dark, units on every axis, uncertainty where
+there is any, and the machine under every title.
 """
 
-from dcbench.figures._style import COLOURS, CONFIG, Figure, caption, colour
+from dcbench.figures._style import CONFIG, MAX_MARKS, Figure, caption
+from dcbench.figures._theme import COLOURS, MARKERS, colour, marker
 from dcbench.figures.loss import EARLY_STEPS, loss_differences, plot_loss
 from dcbench.figures.scaling import plot_scaling, scaling_summary
 from dcbench.figures.throughput import plot_throughput
 from dcbench.store import tidy
 
 __all__ = [
-    "COLOURS", "CONFIG", "EARLY_STEPS", "Figure", "caption", "colour", "loss_differences", "plot_loss", "plot_scaling",
-    "plot_throughput", "scaling_summary", "tidy",
+    "COLOURS", "CONFIG", "EARLY_STEPS", "MARKERS", "MAX_MARKS", "Figure", "caption", "colour", "loss_differences",
+    "marker", "plot_loss", "plot_scaling", "plot_throughput", "scaling_summary", "tidy",
 ]  # fmt: skip

@@ -1,8 +1,9 @@
-"""The common look of all figures: colours, captions, titles, display; it knows no particular figure."""
+"""What all figures share: how they show, their captions, titles and intervals; it knows no particular figure."""
 
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -11,23 +12,38 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from dcbench import stats
+from dcbench.figures._theme import COLOURS, DARK, LIGHT, darkened
 from dcbench.stats import Estimate
 from dcbench.store import Runs, tidy
 
 CONFIG = {"showSendToCloud": False, "displaylogo": False}
-# Okabe and Ito's palette, told apart by readers with any colour vision
-COLOURS = {"single": "#4D4D4D", "mirrored": "#0072B2", "horovod": "#D55E00", "independent": "#009E73"}
-_FURTHER = ("#CC79A7", "#E69F00", "#56B4E9", "#F0E442")
-DASHES = {"single": "solid", "mirrored": "dash", "horovod": "dot", "independent": "dashdot"}
+MAX_MARKS = 2000  # in one figure: more cannot be told apart, and take a browser seconds
 _CPU_NOTE = "CPU cores show the method and this machine, not a data centre"
+_WIDTH_PX = 700  # of a report's page, the narrowest place a figure is shown at
+_MOST_MACHINES = 3
+_CONFIGURATION = ("model", "dataset", *stats.KEY, "spec_hash")
 
 
 class Figure(go.Figure):
-    """A Plotly figure whose display offers no upload."""
+    """A Plotly figure whose display offers no upload, and that has a dark copy."""
+
+    def dark(self) -> Figure:
+        """Return a copy for dark pages: every colour is replaced by its partner."""
+        plain = darkened(self.to_dict())
+        plain["layout"]["template"] = DARK
+        return Figure(plain)
 
     def show(self, *args: Any, **kwargs: Any) -> Any:
         """Show as `plotly.graph_objects.Figure.show` does, with ``CONFIG`` unless another is given."""
         return super().show(*args, **{"config": CONFIG, **kwargs})
+
+    def to_html(self, *args: Any, **kwargs: Any) -> Any:
+        """Return HTML as `plotly.graph_objects.Figure.to_html` does, with ``CONFIG`` unless another is given."""
+        return super().to_html(*args, **{"config": CONFIG, **kwargs})
+
+    def write_html(self, *args: Any, **kwargs: Any) -> Any:
+        """Write HTML as `plotly.graph_objects.Figure.write_html` does, with ``CONFIG`` unless another is given."""
+        return super().write_html(*args, **{"config": CONFIG, **kwargs})
 
     def _ipython_display_(self) -> None:
         self.show()
@@ -36,39 +52,66 @@ class Figure(go.Figure):
         return super()._repr_mimebundle_(*args, **{"config": CONFIG, **kwargs})
 
 
-def colour(backend: str) -> str:
-    """Return the colour of a backend; one that dcbench does not bring gets one by its name."""
-    return COLOURS.get(backend, _FURTHER[sum(map(ord, backend)) % len(_FURTHER)])
-
-
-def caption(runs: Runs, repeats: bool = True) -> str:
+def caption(runs: Runs, repeats: bool = True, notes: Iterable[str] = ()) -> str:
     """
     Say where the runs were made, with which software, and, with `repeats`, how often each was repeated.
+
+    Parameters
+    ----------
+    runs : DataFrame or sequence of Record
+    repeats : bool
+    notes : iterable of str
+        What else a reader of this figure must know.
 
     Returns
     -------
     str
-        Two short lines separated by ``<br>``.
+        Lines separated by ``<br>``, short enough for a report's page.
     """
     table = tidy(runs)
-    machines = ", ".join(_plain(m) for m in pd.unique(table["machine"].dropna())) or "unknown machine"
+    names = [plain(m) for m in pd.unique(table["machine"].dropna())] or ["unknown machine"]
+    more = [f"and {len(names) - _MOST_MACHINES} more machines"] * (len(names) > _MOST_MACHINES)
+    machines = ", ".join([*names[:_MOST_MACHINES], *more])
     versions = [
-        f"{name} {', '.join(_plain(v) for v in sorted(set(table[column].dropna())))}"
+        f"{name} {', '.join(plain(v) for v in sorted(set(table[column].dropna())))}"
         for name, column in (("TensorFlow", "tensorflow_version"), ("Keras", "keras_version"))
         if table[column].notna().any()
     ]
     on_cores = machines.rstrip("s").endswith("core") or set(table["device_type"]) == {"cpu"}
-    note = [_CPU_NOTE] if on_cores else []
-    lines = ([machines, *versions], [_counted(table)] * repeats + note)
-    return "<br>".join(" · ".join(line) for line in lines if line)
+    second = [_counted(table)] * repeats + [_CPU_NOTE] * on_cores
+    lines = [line for part in ([machines, *versions], second) for line in _folded(part)]
+    return "<br>".join([*lines, *(line for note in notes for line in textwrap.wrap(note, _columns(11.5)))])
+
+
+def measured(runs: Runs) -> pd.DataFrame:
+    """Return the table of the runs without a sweep's canaries."""
+    table = tidy(runs)
+    return table[table["canary"] != True] if "canary" in table else table  # noqa: E712 - None for a lone run
 
 
 def _counted(table: pd.DataFrame) -> str:
-    counts = sorted(set(table[table["status"] == "ok"].groupby(list(stats.KEY)).size()))
+    kept = measured(table[table["status"] == "ok"])
+    counts = sorted(set(kept.groupby([c for c in _CONFIGURATION if c in kept], dropna=False).size()))
     if not counts:
         return "no completed run"
     spread = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]}–{counts[-1]}"
     return f"{spread} run{'' if spread == '1' else 's'} of each"
+
+
+def _folded(parts: Sequence[str]) -> list[str]:
+    """Join parts with dots into lines that fit."""
+    lines: list[str] = []
+    for part in parts:
+        if lines and len(lines[-1]) + len(part) + 3 <= _columns(11.5):
+            lines[-1] += f" · {part}"
+        else:
+            lines += textwrap.wrap(part, _columns(11.5))
+    return lines
+
+
+def _columns(font_px: float) -> int:
+    """Return how many characters of a font fit beside each other."""
+    return int((_WIDTH_PX - 24) / (0.53 * font_px))
 
 
 def rank(backend: str) -> tuple[int, str]:
@@ -78,10 +121,10 @@ def rank(backend: str) -> tuple[int, str]:
 
 def label(backend: str, devices: int) -> str:
     """Return the short name of a configuration."""
-    return f"{backend} × {devices}"
+    return f"{plain(backend)} × {devices}"
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Drop what Plotly would read as markup."""
     return re.sub(r"[<>&]", " ", str(text))
 
@@ -98,18 +141,32 @@ def bars(estimates: Sequence[Estimate], shade: str) -> dict[str, Any]:
     return {"array": above, "arrayminus": below, "color": shade, "thickness": 2, "width": 5}
 
 
-def finished(made: go.Figure, title: str, under: str, height: int) -> Figure:
-    """Give a figure its title, its caption and the common look."""
+def finished(made: go.Figure, title: str, under: str, panel_px: int) -> Figure:
+    """
+    Give a figure its title, its caption and the common look.
+
+    Parameters
+    ----------
+    made : plotly.graph_objects.Figure
+    title, under : str
+    panel_px : int
+        Height of the panels with their axes; the title, the caption and the legend get their own room.
+    """
+    heading = textwrap.wrap(title, _columns(17))
+    top_px = 26 + 22 * len(heading) + 15 * (1 + under.count("<br>")) + 14
     made.update_layout(
-        template="plotly_white",
-        height=height,
-        margin={"l": 70, "r": 20, "t": 100, "b": 60},
-        title={
-            "text": title,
-            "subtitle": {"text": under, "font": {"size": 11.5, "color": "#616E7C"}},
-        },
-        title_font_size=17,
-        legend={"orientation": "h", "x": 0, "y": -0.18, "yanchor": "top"},
-        font={"color": "#1F2933"},
+        template=LIGHT,
+        margin={"l": 60, "r": 24, "t": top_px, "b": 56},
+        title={"text": "<br>".join(heading), "subtitle": {"text": under}},
+        height=top_px + panel_px + _legend_px(made),
     )
     return Figure(made)
+
+
+def _legend_px(made: go.Figure) -> int:
+    """Return the height that the legend will need on a report's page."""
+    names = {t.legendgroup or t.name: str(t.name) for t in made.data if t.showlegend is not False and t.name}
+    if made.layout.showlegend is False or len(made.data) < 2 or not names:
+        return 0
+    per_row = max(1, int((_WIDTH_PX - 24) / (50 + 7 * max(map(len, names.values())))))  # columns are of equal width
+    return 12 + 20 * -(-len(names) // per_row)

@@ -12,7 +12,8 @@ from plotly.subplots import make_subplots
 
 from dcbench import stats
 from dcbench.errors import SpecError
-from dcbench.figures._style import DASHES, Figure, caption, colour, finished, label, rank, rounded
+from dcbench.figures._style import Figure, caption, finished, label, rank, rounded
+from dcbench.figures._theme import DASHES, PALE, colour
 from dcbench.record import Record
 
 EARLY_STEPS = 20  # training has not yet amplified rounding much
@@ -73,7 +74,7 @@ def plot_loss(records: Sequence[Record], global_batch: int, reference: str = "si
     made.update_yaxes(title_text="Training loss", rangemode="tozero", row=1, col=1)
     made.update_yaxes(title_text="Relative<br>difference", **_decades(made), row=2, col=1)
     made.update_xaxes(title_text="Optimizer step", row=2, col=1)
-    return finished(made, f"Loss at {global_batch} examples a step", caption(curves, repeats=False), 500)
+    return finished(made, f"Loss at {global_batch} examples a step", caption(curves, repeats=False), 420)
 
 
 def _decades(made: go.Figure) -> dict[str, Any]:
@@ -89,7 +90,7 @@ def _line(record: Record, reference: str) -> dict[str, Any]:
     backend = record.spec["backend"]
     style = {"color": colour(backend), "dash": DASHES.get(backend, "dash"), "width": 2}
     if backend == reference:
-        style |= {"width": 6, "color": "#BDBDBD"}
+        style |= {"width": 6, "color": PALE}
     return {"line": style, "name": label(backend, record.spec["devices"]), "legendgroup": backend}
 
 

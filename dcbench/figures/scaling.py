@@ -10,7 +10,8 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from dcbench import stats
-from dcbench.figures._style import DASHES, Figure, bars, caption, colour, finished, label, rank, rounded
+from dcbench.figures._style import Figure, bars, caption, finished, label, rank, rounded
+from dcbench.figures._theme import DASHES, QUIET, colour
 from dcbench.stats import Estimate
 from dcbench.store import Runs, tidy
 
@@ -31,7 +32,7 @@ def plot_scaling(runs: Runs, base: str = "single", ceiling: str = "independent")
     found = stats.scaling(tidy(runs), base, ceiling)
     counts = sorted(set(found["devices"]))
     made = make_subplots(rows=1, cols=2, horizontal_spacing=0.12)
-    ideal = {"mode": "lines", "line": {"color": "#9AA5B1", "dash": "dash", "width": 1.5}, "name": "ideal"}
+    ideal = {"mode": "lines", "line": {"color": QUIET, "dash": "dash", "width": 1.5}, "name": "ideal"}
     made.add_scatter(x=counts, y=counts, row=1, col=1, **ideal)
     made.add_scatter(x=counts, y=[100] * len(counts), row=1, col=2, showlegend=False, **ideal)
     backends = sorted(set(found["backend"]) - {base}, key=rank)
@@ -51,7 +52,7 @@ def plot_scaling(runs: Runs, base: str = "single", ceiling: str = "independent")
     highest = max(1.25, *(1.25 * e.value for e in found["efficiency"]))  # wider intervals run out of sight
     made.update_yaxes(title_text=f"Speed-up over {base} × 1", range=[0, highest * max(counts)], row=1, col=1)
     made.update_yaxes(title_text="Efficiency (%)", range=[0, highest * 100], row=1, col=2)
-    return finished(made, "Weak scaling: the same batch on every device", caption(runs), height=400)
+    return finished(made, "Weak scaling: the same batch on every device", caption(runs), 340)
 
 
 def scaling_summary(runs: Runs, base: str = "single", ceiling: str = "independent") -> pd.DataFrame:

@@ -1,58 +1,102 @@
-"""Throughput of each configuration: every run, the median and its interval."""
+"""Throughput of each configuration: every run, or quantiles of many, the median and its interval."""
 
 from __future__ import annotations
 
 import pandas as pd
 import plotly.graph_objects as go
+from plotly.subplots import make_subplots
 
 from dcbench import stats
 from dcbench.errors import SpecError
-from dcbench.figures._style import Figure, bars, caption, colour, finished, label, rank, rounded
+from dcbench.figures._configurations import configured, first_rows
+from dcbench.figures._style import MAX_MARKS, Figure, bars, caption, finished, measured, plain, rounded
+from dcbench.figures._theme import colour, marker, translucent
 from dcbench.metrics import METRICS
-from dcbench.store import Runs, tidy
+from dcbench.store import Runs
+
+_ROW_PX, _PANEL_PX = 36, 75
+_QUANTILES = {"lowerfence": 0.05, "q1": 0.25, "median": 0.5, "q3": 0.75, "upperfence": 0.95}
 
 
 def plot_throughput(runs: Runs) -> Figure:
     """
-    Draw the throughput of each configuration: every run, the median and its 95 % interval.
+    Draw the throughput of each configuration: every run, the median and its 95 % interval; a panel for each model.
 
     Parameters
     ----------
     runs : DataFrame or sequence of Record
-        As from `dcbench.load_records`.
+        As from `dcbench.load_records`. Of more runs than ``MAX_MARKS`` allows, quantiles are drawn.
+
+    Raises
+    ------
+    SpecError
+        If no run was completed.
     """
-    table = tidy(runs)
+    table = measured(runs)
     good = table[table["status"] == "ok"]
     if good.empty:
         raise SpecError("none of the runs was completed; there is no throughput to draw")
-    groups = [(key, g["throughput"]) for key, g in good.groupby(list(stats.KEY), sort=False)]
-    groups.sort(key=lambda item: (item[0][1], item[0][2], rank(item[0][0])))
-    made = go.Figure()
-    for (backend, devices, batch), values in groups:
-        larger = batch > good["batch_per_device"].min()
-        name = label(backend, devices) + (f", {batch} a step" if larger and devices == 1 else "")
-        name += f", {batch} a device" if larger and devices > 1 else ""
-        _add_repeats(made, name, values, colour(backend))
-    metric, widest = METRICS["throughput"], 1.35 * good["throughput"].max()  # wider intervals run out of sight
-    made.update_xaxes(title_text=f"{metric.label} ({metric.unit}), higher is better", range=[0, widest])
-    downwards = [len(groups) - 0.5, -0.8]  # with room for the number above the first row
-    made.update_yaxes(range=downwards, showgrid=True, type="category")
+    shown, notes = first_rows(configured(good))
+    models = list(shown["model"].unique())
+    counts = shown.groupby("model", sort=False)["configuration"].nunique()
+    many = len(shown) + counts.sum() > MAX_MARKS
+    if many:
+        notes = [*notes, "boxes: quartiles of the runs, whiskers: their 5th and 95th percentiles"]
+    made = _panels(models, [int(counts[m]) for m in models])
+    for row, model in enumerate(models, 1):
+        _add_rows(made, row, shown[shown["model"] == model], many)
     made.update_layout(showlegend=False)
-    title = "Throughput of every run, median and 95 % interval"
-    return finished(made, title, caption(table), height=150 + 40 * len(groups))
+    title = f"Throughput of {'all runs' if many else 'every run'}, median and 95 % interval"
+    return finished(made, title, caption(table, notes=notes), int(counts.sum()) * _ROW_PX + len(models) * _PANEL_PX)
 
 
-def _add_repeats(made: go.Figure, name: str, values: pd.Series, shade: str) -> None:
-    """Add one row: open circles for the runs, a bar with its interval for their median."""
-    middle = stats.median_interval(values)
+def _panels(models: list[str], rows: list[int]) -> go.Figure:
+    """Return one panel below the other, each as high as its rows need."""
+    whole = sum(rows) * _ROW_PX + len(rows) * _PANEL_PX
+    titles = [plain(m) for m in models] if len(models) > 1 else None
+    gap = _PANEL_PX / whole if len(models) > 1 else 0
+    return make_subplots(rows=len(models), cols=1, row_heights=rows, vertical_spacing=gap, subplot_titles=titles)
+
+
+def _add_rows(made: go.Figure, row: int, table: pd.DataFrame, many: bool) -> None:
+    """Fill the panel of one model."""
+    groups = table.groupby("configuration", sort=False)
+    for name, found in groups:
+        (_add_quantiles if many else _add_repeats)(made, row, str(name), found)
+    metric, widest = METRICS["throughput"], 1.35 * table["throughput"].max()  # wider intervals run out of sight
+    title = f"{metric.label} ({metric.unit}), higher is better"
+    made.update_xaxes(title_text=title, range=[0, widest], row=row, col=1)
+    downwards = [len(groups) - 0.5, -0.8]  # with room for the number above the first row
+    made.update_yaxes(range=downwards, type="category", row=row, col=1)
+
+
+def _add_repeats(made: go.Figure, row: int, name: str, found: pd.DataFrame) -> None:
+    """Add open markers for the runs, and a bar with its interval for their median."""
+    values, shade = found["throughput"], colour(found["backend"].iloc[0])
     made.add_scatter(
         x=rounded(values),
         y=[name] * len(values),
         mode="markers",
-        marker={"color": shade, "symbol": "circle-open", "size": 8, "opacity": 0.7},
+        marker={"color": shade, "symbol": f"{marker(found['model'].iloc[0])}-open", "size": 8, "opacity": 0.8},
         name=name,
         hovertemplate="%{x:,.0f} examples/s",
+        row=row,
+        col=1,
     )
+    _add_median(made, row, name, values, shade)
+
+
+def _add_quantiles(made: go.Figure, row: int, name: str, found: pd.DataFrame) -> None:
+    """Add a box of the runs, and a bar with its interval for their median."""
+    shade, values = colour(found["backend"].iloc[0]), found["throughput"]
+    box = {end: rounded([values.quantile(q)]) for end, q in _QUANTILES.items()}
+    box |= {"line": {"color": shade, "width": 1}, "fillcolor": translucent(shade, 0.25), "width": 0.5}
+    made.add_box(**box, y=[name], orientation="h", name=name, row=row, col=1)
+    _add_median(made, row, name, values, shade)
+
+
+def _add_median(made: go.Figure, row: int, name: str, values: pd.Series, shade: str) -> None:
+    middle = stats.median_interval(values)
     made.add_scatter(
         x=[middle.value],
         y=[name],
@@ -63,4 +107,6 @@ def _add_repeats(made: go.Figure, name: str, values: pd.Series, shade: str) -> N
         textposition="top center",
         name=name,
         hovertemplate=f"median {middle:,.0f} examples/s",
+        row=row,
+        col=1,
     )
