@@ -152,8 +152,6 @@ BOTH = [("single", 1, 32, "ok", 100.0), ("horovod", 2, 32, "ok", 150.0)]
 @pytest.mark.parametrize(
     ("column", "values", "found"),
     [
-        ("model", ["cnn", "mlp"], "model cnn and mlp"),
-        ("dataset", ["digits", "mnist"], "dataset digits and mnist"),
         ("machine", ["2 × A cores", "4 × B"], "machine 2 × A cores and 4 × B"),
         ("device_type", ["gpu", "cpu"], "device_type gpu and cpu"),
         ("precision", ["float32", "mixed_float16"], "precision float32 and mixed_float16"),
@@ -175,6 +173,6 @@ def test_scaling_compares_equal_work_over_seeds():
 
 
 def test_the_message_lists_three_values_as_a_sentence():
-    table = _table(*BOTH, ("mirrored", 2, 32, "ok", 1.0)).assign(model=["a", "b", "c"])
-    with pytest.raises(SpecError, match="the table has model a, b and c; keep"):
+    table = _table(*BOTH, ("mirrored", 2, 32, "ok", 1.0)).assign(machine=["a", "b", "c"])
+    with pytest.raises(SpecError, match="the table has machine a, b and c; keep"):
         stats.scaling(table)

@@ -1,5 +1,6 @@
 """Statistics of repeated measurements: intervals, ratios, scaling; they know numbers and tables only."""
 
+from dcbench.stats.grouping import SAME
 from dcbench.stats.intervals import (
     BOOTSTRAP_FROM,
     CONFIDENCE,
@@ -8,11 +9,12 @@ from dcbench.stats.intervals import (
     differences,
     median_interval,
     ratio,
+    ratio_unpaired,
     verdict,
 )
-from dcbench.stats.scaling import KEY, SAME, scaling
+from dcbench.stats.scaling import KEY, scaling, speedups
 
 __all__ = [
     "BOOTSTRAP_FROM", "CONFIDENCE", "KEY", "NO_DIFFERENCE", "SAME", "Estimate", "differences", "median_interval",
-    "ratio", "scaling", "verdict",
+    "ratio", "ratio_unpaired", "scaling", "speedups", "verdict",
 ]  # fmt: skip

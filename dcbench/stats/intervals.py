@@ -127,6 +127,40 @@ def ratio(above: Iterable[float], below: Iterable[float], confidence: float = CO
     return Estimate(math.exp(logs.mean()), math.exp(low), math.exp(high), len(logs))
 
 
+def ratio_unpaired(above: Iterable[float], below: Iterable[float], confidence: float = CONFIDENCE) -> Estimate:
+    """
+    Estimate the ratio of two independent series of positive measurements.
+
+    Parameters
+    ----------
+    above, below : iterable of float
+        Of any lengths; not measured in shared rounds (where they were, `ratio` is narrower).
+    confidence : float
+        Between 0 and 1.
+
+    Returns
+    -------
+    Estimate
+        The ratio of the geometric means; its interval is Welch's t of the logarithms (Welch, Biometrika 34, 1947),
+        which does not ask for equal spreads. `count` is that of the shorter series; one value has no interval.
+
+    Examples
+    --------
+    >>> f"{ratio_unpaired([150.0, 160.0, 155.0], [100.0, 101.0, 99.0, 100.0]):.2f}"
+    '1.55 [1.44, 1.67]'
+    """
+    from scipy.stats import ttest_ind
+
+    a, b = np.log(_positive(above)), np.log(_positive(below))
+    shift, count = float(a.mean() - b.mean()), min(len(a), len(b))
+    low = high = math.nan
+    if count > 1 and a.std() + b.std() > 0:
+        low, high = ttest_ind(a, b, equal_var=False).confidence_interval(confidence)
+    elif count > 1:
+        low = high = shift
+    return Estimate(math.exp(shift), math.exp(low), math.exp(high), count)
+
+
 def verdict(estimate: Estimate, higher: str = "higher", lower: str = "lower", against: float = 1.0) -> str:
     """
     Say what a ratio shows.

@@ -1,0 +1,140 @@
+"""Which runs of a table compare: equal work on one machine, in groups, variants and rounds; it computes no statistic.
+
+A group trains one model on one dataset with one batch and one size of device. Inside it, configurations differ in
+backend, devices and variant (how a backend talks), and the runs of one round, made close in time, form pairs.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from dcbench import spec
+from dcbench.errors import SpecError
+from dcbench.options import default
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+GROUP = ("model", "dataset", "batch", "threads_per_device")
+VARIANT = ("transport", "compression", "knobs")  # of one backend; each is a configuration of its own
+ROUND = ("sweep", "round", "seed")  # what two runs of a pair share
+BATCH = {"weak": "batch_per_device", "strong": "global_batch"}
+_WORK = (
+    "model_args", "dataset_args", "precision", "optimizer", "optimizer_args", "clipnorm", "global_clipnorm",
+    "clipvalue", "weight_decay", "steps", "epochs", "accumulation", "target_accuracy",
+)  # fmt: skip
+_SPEED = (
+    "device_type", "jit_compile", "steps_per_execution", "start", "step_timing", "warmup_window", "warmup_max_steps",
+    "warmup_tolerance",
+)  # fmt: skip
+_PLACE = ("machine", "host", "tensorflow_version", "keras_version", "horovod_version")
+# runs that differ in one of these do not compare
+SAME = (*_WORK, *_SPEED, *_PLACE)
+_OPTIONAL = {"model": "", "dataset": "", "threads_per_device": 1, "seed": 0, "sweep": None, "round": None}
+
+
+def prepared(table: pd.DataFrame, mode: str = "weak") -> pd.DataFrame:
+    """
+    Return the runs that count, with the columns of ``GROUP`` and ``ROUND``.
+
+    Parameters
+    ----------
+    table : DataFrame
+        One row per run, in the order in which they ran. Canaries are left out. The k-th lone runs of two
+        configurations are taken as a pair; runs of a sweep are paired by its rounds.
+    mode : {"weak", "strong"}
+        Whether `batch` is that of a device or that of all devices.
+
+    Raises
+    ------
+    SpecError
+        For an unknown mode, or where no run of the table was completed.
+    """
+    if mode not in BATCH:
+        raise SpecError(f"unknown mode {mode!r} of scaling; give 'weak' or 'strong'")
+    rows = table.reset_index(drop=True)
+    rows = rows.assign(**{name: value for name, value in _OPTIONAL.items() if name not in rows})
+    if "global_batch" not in rows:
+        rows["global_batch"] = rows["batch_per_device"] * rows["devices"]
+    if "canary" in rows:
+        rows = rows[~rows["canary"].isin([True])]
+    if not (rows["status"] == "ok").any():
+        why = f"; the first says: {rows['reason'].iloc[0]}" if len(rows) and "reason" in rows else ""
+        raise SpecError(f"none of {len(rows)} runs was completed, so there is nothing to compare{why}")
+    rows = rows.assign(batch=rows[BATCH[mode]])
+    lone = rows["sweep"].isna() | rows["round"].isna()
+    key = [*GROUP, "backend", "devices", *present(rows, VARIANT)]
+    order = rows.groupby(key, dropna=False, sort=False).cumcount()
+    return rows.assign(
+        round=rows["round"].mask(lone, order).astype(int),
+        sweep=rows["sweep"].mask(lone, ""),
+        seed=rows["seed"].mask(lone, 0),
+    )
+
+
+def check_same(rows: pd.DataFrame, names: Sequence[str] = SAME) -> None:
+    """
+    Refuse runs of which one of `names` has several values.
+
+    Raises
+    ------
+    SpecError
+        Naming the first such column and its values.
+    """
+    for name in present(rows, names):
+        # a version is None where a run failed before it was known
+        values = rows[name].dropna().unique() if name in _PLACE else rows[name].unique()
+        if len(values) > 1:
+            *first, last = [f"{v:g}" if isinstance(v, float) else str(v) for v in values]
+            found = f"{', '.join(first)} and {last}"
+            raise SpecError(f"scaling compares runs of one {name}, the table has {name} {found}; keep the rows of one")
+
+
+def named_variants(rows: pd.DataFrame, names: Sequence[str] = VARIANT) -> pd.Series:
+    """Return each run's variant, such as ``"transport=mpi"``: what differs inside its backend; else empty text."""
+    import pandas as pd
+
+    found = pd.Series("", rows.index, dtype=object)
+    for name in present(rows, names):
+        varies = rows.groupby("backend")[name].transform(lambda values: values.nunique(dropna=False)) > 1
+        found = found + (f" {name}=" + rows[name].astype(str)).where(varies, "")
+    return found.str.strip()
+
+
+def present(rows: pd.DataFrame, names: Sequence[str]) -> list[str]:
+    """Return those of `names` that are columns."""
+    return [name for name in names if name in rows]
+
+
+def command(run: Mapping[str, Any], **changes: Any) -> str:
+    """
+    Write the ``dcbench run`` line of a row with some fields changed.
+
+    Examples
+    --------
+    >>> command({"model": "mlp", "backend": "horovod", "devices": 2, "steps": 100}, backend="single", devices=1)
+    'dcbench run --model mlp --backend single --devices 1'
+    """
+    fields = {f.name: run[f.name] for f in spec.fields() if f.name in run} | changes
+    usual = {f.name: default(f) for f in spec.fields()} | {"steps": 100}
+    words = ["dcbench", "run"]
+    for name, value in fields.items():
+        if name in changes or not (_missing(value) or value in (usual.get(name), json.dumps(usual.get(name)))):
+            words += _words(name, value)
+    return shlex.join(words)
+
+
+def _missing(value: Any) -> bool:
+    return value is None or value != value
+
+
+def _words(name: str, value: Any) -> list[str]:
+    flag = f"--{name.replace('_', '-')}"
+    if str(value) in ("True", "False"):
+        return [flag if str(value) == "True" else flag.replace("--", "--no-")]
+    if isinstance(value, str) and value.startswith("{"):
+        return [flag, *(f"{k}={v}" for k, v in json.loads(value).items())]
+    return [flag, f"{value:g}" if isinstance(value, float) else str(value)]
