@@ -159,6 +159,19 @@ def test_text_is_read_as_the_declared_type(tmp_path):
     assert parameter.checked(path, parameter.declared(path), given) == expected
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"), [("4", [4]), ("1,2, 4", [1, 2, 4]), ("[1, 2]", [1, 2]), ("", [])]
+)
+def test_a_list_may_be_written_as_people_type_it(tmp_path, text, expected):
+    path = notebook(tmp_path)
+    assert parameter.checked(path, parameter.declared(path), {"sizes": text}) == {"sizes": expected}
+
+
+def test_a_list_of_names_needs_no_quotes(tmp_path):
+    path = notebook(tmp_path, parameters='models: list[str] = ["cnn"]  # models')
+    assert parameter.checked(path, parameter.declared(path), {"models": "mlp,cnn"}) == {"models": ["mlp", "cnn"]}
+
+
 def test_notebooks_that_cannot_be_used(tmp_path):
     path = notebook(tmp_path)
     with pytest.raises(SpecError, match=r"does not exist; did you mean .*study\.ipynb"):

@@ -113,7 +113,11 @@ def _declared(path: Path, about: Mapping[str, str]) -> Declared:
 
 def _typed(known: Declared, value: Any) -> Any:
     base, _, inner = known.type_name.partition("[")
-    found = _parsed(value) if isinstance(value, str) and base != "str" else value
+    if isinstance(value, str) and base == "list" and not value.lstrip().startswith("["):
+        words = value.split(",") if value.strip() else []  # as people type it: 1,2,4
+        found = [_read(word.strip(), inner.rstrip("]")) for word in words]
+    else:
+        found = _read(value, base)
     found = _converted(found, base)
     if found is None or (inner and not all(_converted(v, inner.rstrip("]")) is not None for v in _items(found, base))):
         about = f" ({known.meaning})" if known.meaning else ""
@@ -122,6 +126,10 @@ def _typed(known: Declared, value: Any) -> Any:
             f"give a value of type {known.type_name} such as {known.default!r}{about}"
         )
     return found
+
+
+def _read(value: Any, type_name: str) -> Any:
+    return _parsed(value) if isinstance(value, str) and type_name != "str" else value
 
 
 def _items(value: Any, base: str) -> list[Any]:
