@@ -22,8 +22,12 @@ _HOMES = {
     "run": "launch",
     "stop_engines": "launch",
     "describe": "launch",
+    "grid": "sweeps.grids",
+    "sweep": "sweeps.running",
+    "compare": "comparison",
     "load_record": "store",
     "load_records": "store",
+    "load_sweep": "store",
     "inspect_machine": "hardware",
 }
 __all__ = sorted(_HOMES)

@@ -49,10 +49,10 @@ def check_fields(part: Any) -> None:
     """
     for declared in dataclasses.fields(part):
         value = getattr(part, declared.name)
-        object.__setattr__(part, declared.name, _checked(declared, value))
+        object.__setattr__(part, declared.name, checked(declared, value))
 
 
-def _checked(declared: dataclasses.Field[Any], value: Any) -> Any:
+def checked(declared: dataclasses.Field[Any], value: Any) -> Any:
     """Return the value in its canonical type, or raise a `SpecError` that says what is wrong."""
     name, rules, annotation = declared.name, declared.metadata, str(declared.type)
     if value is None and "None" in annotation:

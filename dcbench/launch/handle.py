@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import atexit
-import concurrent.futures
 import logging
 import os
 import sys
 import threading
 import time
 import weakref
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -25,6 +23,7 @@ from dcbench.launch.group import Group
 from dcbench.launch.lock import measuring
 from dcbench.launch.ranks import Job, processes
 from dcbench.launch.tasks import Stop
+from dcbench.launch.waiting import Waiting
 from dcbench.record import Record
 from dcbench.spec import RunSpec
 
@@ -73,7 +72,7 @@ def run(
     return handle
 
 
-class Handle:
+class Handle(Waiting[Record]):
     """
     A run under way.
 
@@ -89,6 +88,7 @@ class Handle:
     def __init__(
         self, spec: RunSpec, root: Path | None, on_wait: Callable[[str], None], sweep: dict[str, Any], entry: str
     ) -> None:
+        super().__init__()
         if sys.platform != "linux":
             raise BackendUnavailable(f"trainings run on Linux; this is {sys.platform}; use Linux, WSL or a container")
         self._asked_s, self._asked_utc = time.monotonic(), datetime.now(UTC)
@@ -104,55 +104,12 @@ class Handle:
         self._job = Job(spec, described, payload, where, transport, entry, self.run_dir)
         self.status = "starting"
         self._stop = Stop()
-        self._future: concurrent.futures.Future[Record] = concurrent.futures.Future()
         name = f"dcbench {self.run_id}"
         self._thread = threading.Thread(target=self._work, args=(self._blank(),), name=name, daemon=True)
         _handles.add(self)
 
     def __repr__(self) -> str:
         return f"<Handle {self.run_id}: {self.status}>"
-
-    @property
-    def done(self) -> bool:
-        """Whether there is a record."""
-        return self._future.done()
-
-    def result(self, timeout: float | None = None) -> Record:
-        """
-        Wait for the record.
-
-        Parameters
-        ----------
-        timeout : float, optional
-            Wait at most this long (s); the run goes on.
-
-        Returns
-        -------
-        Record
-            Also where the run failed: see its ``status`` and ``reason``.
-
-        Raises
-        ------
-        TimeoutError
-        StoreError
-            If the record could not be written.
-        """
-        try:
-            return self._future.result(timeout)
-        except KeyboardInterrupt:
-            self.cancel()
-            raise
-
-    def __await__(self) -> Generator[Any, None, Record]:
-        return self._wait().__await__()
-
-    async def _wait(self) -> Record:
-        """Wait in an event loop; as with a task, cancelling the wait cancels the run."""
-        try:
-            return await asyncio.shield(asyncio.wrap_future(self._future))
-        except asyncio.CancelledError:
-            self.cancel()
-            raise
 
     def cancel(self) -> None:
         """End the run early; its record keeps what was done."""

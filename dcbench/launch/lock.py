@@ -73,6 +73,15 @@ def lock_file() -> Path:
     return (SHARED_FOLDER if SHARED_FOLDER.is_dir() else Path(tempfile.gettempdir())) / LOCK_FILE
 
 
+def holder(path: Path) -> str:
+    """Return who holds, or held last, the lock of a file."""
+    number = _open(path)
+    try:
+        return _holder(number)
+    finally:
+        os.close(number)
+
+
 def _open(path: Path) -> int:
     """Open the lock's file, which another person on this machine may own."""
     flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW

@@ -44,6 +44,11 @@ def is_run_id(name: str) -> bool:
     return _RUN_ID.fullmatch(name) is not None
 
 
+def new_id() -> str:
+    """Return a new name that sorts by time (UTC)."""
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
+
+
 def create(spec: Mapping[str, Any], spec_hash: str, root: Path | None = None) -> Path:
     """
     Make the directory of a new run and write its ``spec.json``.
@@ -69,7 +74,7 @@ def create(spec: Mapping[str, Any], spec_hash: str, root: Path | None = None) ->
     base = _base(root)
     with _explained("keep a run", base):
         base.mkdir(parents=True, exist_ok=True)
-        run_dir = base / f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
+        run_dir = base / new_id()
         run_dir.mkdir()
     try:
         write_atomically(run_dir / "spec.json", _json({**spec, "spec_hash": spec_hash}, indent=1))

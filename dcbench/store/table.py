@@ -13,6 +13,7 @@ from dcbench import spec
 from dcbench.errors import StoreError
 from dcbench.metrics import METRICS
 from dcbench.record import SCHEMA_VERSION, Record
+from dcbench.registry import nearest
 from dcbench.store import index, runs
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ _FACTS = {  # column: where a record has it
     "sweep": ("sweep", "id"),
     "round": ("sweep", "round"),
     "canary": ("sweep", "canary"),
+    "sweep_key": ("sweep", "key"),
+    "sweep_place": ("sweep", "place"),
     "machine": ("machine", "name"),
     "host": ("machine", "host"),
     "cpu_model": ("machine", "cpu_model"),
@@ -96,6 +99,41 @@ def load_records(root: Path | None = None) -> pd.DataFrame:
     table["started_utc"] = pd.to_datetime(table["started_utc"], utc=True, errors="coerce", format="ISO8601")
     table.attrs["skipped"] = {name: r["error"] for name, r in rows.items() if "error" in r}
     return table
+
+
+def load_sweep(sweep: str | None = None, root: Path | None = None) -> list[Record]:
+    """
+    Read the records of one sweep, canaries included.
+
+    Parameters
+    ----------
+    sweep : str, optional
+        Its id; the sweep of the newest run unless given.
+    root : Path, optional
+        Folder of all runs; `store.root` unless given.
+
+    Returns
+    -------
+    list of Record
+        In the order of the plan, one for each place: the run that ended well, else the last that was tried.
+
+    Raises
+    ------
+    StoreError
+        If there is no sweep, or none of that id.
+    """
+    base = runs.root() if root is None else Path(root)
+    table = load_records(base)
+    known = table["sweep"].dropna()
+    if known.empty:
+        raise StoreError(f"there is no sweep in {base}; make one with dcbench.sweep")
+    chosen = known.iloc[-1] if sweep is None else sweep
+    rows = table[table["sweep"] == chosen]
+    if rows.empty:
+        hint = nearest(str(sweep), known.unique()) or f"; the newest is {known.iloc[-1]!r}"
+        raise StoreError(f"there is no sweep {sweep!r} in {base}{hint}")
+    rows = rows.assign(ok=rows["status"] == "ok").sort_values(["sweep_place", "ok"], kind="stable")
+    return [runs.load_record(run, base) for run in rows.drop_duplicates("sweep_place", keep="last")["run_id"]]
 
 
 def row(record: Record) -> dict[str, Any]:

@@ -1,0 +1,50 @@
+"""What a person asked of a sweep, checked before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from dcbench import functions
+from dcbench.errors import SpecError
+from dcbench.hardware import Machine
+from dcbench.launch import environment, placement
+from dcbench.spec import RunSpec
+
+
+def specs(wanted: Sequence[RunSpec]) -> list[RunSpec]:
+    """Return the configurations, each once."""
+    given = [wanted] if isinstance(wanted, RunSpec) else list(wanted)
+    for spec in given:
+        if not isinstance(spec, RunSpec):
+            raise SpecError(f"a sweep runs RunSpecs, {spec!r} was given; make them with dcbench.grid")
+    if not given:
+        raise SpecError("a sweep of no configurations was asked for; make some with dcbench.grid")
+    return list({s.hash: s for s in given}.values())
+
+
+def canary(wanted: RunSpec | bool | None, specs: Sequence[RunSpec]) -> RunSpec | None:
+    """Return the configuration that shows a drift of the machine, or None where there is to be none."""
+    if wanted is False:
+        return None
+    if wanted is None:
+        return next((s for s in specs if s.backend == "single"), specs[0])
+    if isinstance(wanted, RunSpec):
+        return wanted
+    raise SpecError(f"canary={wanted!r} is a {type(wanted).__name__}; give a RunSpec, or False for none")
+
+
+def count(name: str, value: Any, low: int, high: int) -> None:
+    """Refuse what is not a whole number of that range."""
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise SpecError(f"{name}={value!r} was given; give a whole number from {low} to {high}")
+
+
+def runs_here(spec: RunSpec, machine: Machine) -> None:
+    """Refuse, before anything runs, what `run` would refuse at its turn."""
+    where = placement.plan(spec, machine)
+    environment.transport(spec, where.device_type)
+    environment.base(spec)
+    for function in (spec.model, spec.dataset):
+        if not isinstance(function, str):
+            functions.pack(function)

@@ -1,0 +1,279 @@
+"""A sweep under way: a thread that makes one run after another, tells how far it is, and can be cancelled."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import logging
+import os
+import statistics
+import threading
+import time
+import weakref
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from dcbench import hardware, store
+from dcbench.errors import StoreError
+from dcbench.launch import lock
+from dcbench.launch.handle import WORKER, Handle, run  # registers its end of process first, so that ours comes before
+from dcbench.launch.waiting import Waiting
+from dcbench.record import Record
+from dcbench.spec import RunSpec
+from dcbench.sweeps import checks, order
+from dcbench.sweeps.outcome import Progress, SweepResult
+
+MOST_REPEATS = 10_000
+LOCK_LIMIT_S = 5.0  # a sweep that was cancelled is still ending
+_log = logging.getLogger("dcbench")
+_sweeps: weakref.WeakSet[Sweep] = weakref.WeakSet()
+
+
+def sweep(
+    specs: Sequence[RunSpec],
+    repeats: int = 5,
+    seed: int = 0,
+    canary: RunSpec | bool | None = None,
+    resume: bool = True,
+    root: Path | None = None,
+    on_wait: Callable[[str], None] | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+    *,
+    _entry: str = WORKER,
+) -> Sweep:
+    """
+    Start to run each configuration several times, in interleaved order, and return at once.
+
+    Parameters
+    ----------
+    specs : sequence of RunSpec
+        As from `grid`; equal ones count once.
+    repeats : int
+        Runs of each configuration.
+    seed : int
+        Of the order.
+    canary : RunSpec or False, optional
+        Runs three times before and after all else, to show a drift of the machine: the first configuration of backend
+        ``"single"`` unless given, else the first; none for False.
+    resume : bool
+        Go on with the newest sweep of the same configurations, seed, canary, machine and versions, if it is unfinished
+        or had fewer repeats; runs that failed are then tried once more.
+    root : Path, optional
+        Folder of all runs; `dcbench.store.root` unless given.
+    on_wait : callable, optional
+        Called with a sentence when a run must wait for another measurement; logged unless given.
+    on_progress : callable, optional
+        Called with a `Progress` before the first run and after each.
+
+    Returns
+    -------
+    Sweep
+        ``await`` it in a notebook, or call its `result`.
+
+    Raises
+    ------
+    SpecError, BackendUnavailable
+        If any configuration cannot run on this machine; nothing has been started then.
+    StoreError
+        If the same sweep is under way already.
+    """
+    kept = checks.specs(specs)
+    chosen = checks.canary(canary, kept)
+    checks.count("repeats", repeats, 1, MOST_REPEATS)
+    checks.count("seed", seed, 0, 2**31 - 1)
+    machine = hardware.inspect_machine()
+    for spec in [*kept, *([chosen] if chosen else [])]:
+        checks.runs_here(spec, machine)
+    planned = order.plan(kept, repeats, seed, chosen)
+    key = order.key(kept, seed, chosen, machine)
+    made = Sweep(planned, key, seed, root, {"on_wait": on_wait or _log.warning, "_entry": _entry}, on_progress, resume)
+    made._thread.start()
+    return made
+
+
+class Sweep(Waiting[SweepResult]):
+    """
+    A sweep under way.
+
+    Attributes
+    ----------
+    sweep_id : str
+    key : str
+        What it is resumed by.
+    """
+
+    def __init__(
+        self,
+        planned: list[order.Planned],
+        key: str,
+        seed: int,
+        root: Path | None,
+        how: dict[str, Any],
+        on_progress: Callable[[Progress], None] | None,
+        resume: bool,
+    ) -> None:
+        super().__init__()
+        self.key, self._seed, self._how, self._on_progress = key, seed, how, on_progress
+        self._root = (store.root() if root is None else Path(root)).resolve()
+        self._lock = threading.RLock()
+        self._stopped = ""
+        self._current: tuple[Handle, float] | None = None
+        self._held = _hold(key, self._root)
+        try:
+            self._plan(planned, resume)
+        except BaseException:
+            self._held.close()
+            raise
+        self._thread = threading.Thread(target=self._work, name=f"dcbench sweep {self.sweep_id}", daemon=True)
+        _sweeps.add(self)
+
+    def _plan(self, planned: list[order.Planned], resume: bool) -> None:
+        """Find what is left to do, and in which sweep."""
+        rows = order.unfinished(store.load_records(self._root), self.key, planned) if resume else None
+        self._seconds: dict[str, list[float]] = {}
+        self._failed, well = 0, set()
+        self.sweep_id = store.new_id() if rows is None else str(rows["sweep"].iloc[0])
+        if rows is not None:
+            planned = order.without_passed(planned, rows)
+            ended = rows[rows["status"] == "ok"]
+            well = set(ended["sweep_place"])
+            for spec_hash, duration_s in zip(ended["spec_hash"], ended["duration_s"], strict=True):
+                self._seconds.setdefault(spec_hash, []).append(duration_s)
+        self._todo = [p for p in planned if p.place not in well]
+        self._total, self._resumed = len(planned), len(planned) - len(self._todo)
+        self._done = self._resumed
+
+    def __repr__(self) -> str:
+        return f"<Sweep {self.sweep_id}: {'ended' if self.done else 'under way'}, {self.progress}>"
+
+    @property
+    def progress(self) -> Progress:
+        """How far it is now."""
+        with self._lock:
+            now = self._current
+            passed_s = time.monotonic() - now[1] if now else 0.0
+            spec = now[0].spec if now else None
+            return Progress(self._done, self._failed, self._total, self._resumed, self._left_s(passed_s), spec)
+
+    @property
+    def running(self) -> Handle | None:
+        """The run under way."""
+        now = self._current
+        return now[0] if now else None
+
+    def _left_s(self, passed_s: float) -> float | None:
+        left = self._todo[self._done - self._resumed :]
+        if not self._seconds:
+            return None if left else 0.0
+        typical = {spec_hash: statistics.median(seen) for spec_hash, seen in self._seconds.items()}
+        other = statistics.median(typical.values())
+        expected = [typical.get(p.spec.hash, other) for p in left]
+        return sum(expected) - min(passed_s, *expected[:1]) if expected else 0.0
+
+    def cancel(self, after_run: bool = False) -> None:
+        """
+        End it early; the same call of `sweep` goes on later.
+
+        Parameters
+        ----------
+        after_run : bool
+            Let the run under way come to its end first.
+        """
+        self._stop("cancelled")
+        now = self.running
+        if now is not None and not after_run:
+            now.cancel()
+
+    def _stop(self, why: str) -> None:
+        with self._lock:  # a run that is just being started is then known
+            self._stopped = self._stopped or why
+
+    def _work(self) -> None:
+        try:
+            with self._held:
+                self._tell()
+                for planned in self._todo:
+                    if not self._one(planned):
+                        break
+                found = self._outcome()
+        except BaseException as error:  # whoever waits must learn of it
+            self._future.set_exception(error)
+        else:
+            self._future.set_result(found)
+
+    def _one(self, planned: order.Planned) -> bool:
+        """Make one run; return whether it was one that counts."""
+        place = {"id": self.sweep_id, "key": self.key, "seed": self._seed, "round": planned.round}
+        place |= {"place": planned.place, "canary": planned.canary}
+        with self._lock:
+            if self._stopped:
+                return False
+            handle = run(planned.spec, root=self._root, sweep=place, **self._how)
+            self._current = handle, time.monotonic()
+        record = handle.result()
+        with self._lock:
+            self._current = None
+            if record.status in order.OPEN:
+                self._stopped = self._stopped or record.status  # a person may have ended just this run
+                return False
+            self._count(record)
+        self._tell()
+        return True
+
+    def _count(self, record: Record) -> None:
+        self._done += 1
+        self._failed += not record.ok
+        if record.ok:
+            self._seconds.setdefault(record.spec_hash, []).append(record.duration_s)
+
+    def _tell(self) -> None:
+        if self._on_progress is not None:
+            try:
+                self._on_progress(self.progress)
+            except Exception:
+                _log.exception("sweep %s: on_progress failed; the sweep goes on", self.sweep_id)
+
+    def _outcome(self) -> SweepResult:
+        early = ""
+        if self._done < self._total:
+            early = f"{self._stopped} after {self._done} of {self._total} runs; the same call of sweep goes on there"
+        try:
+            records = store.load_sweep(self.sweep_id, self._root)
+        except StoreError:
+            if self._done:
+                raise
+            records = []  # it was stopped before its first run
+        return SweepResult.from_records(records, self.sweep_id, early)
+
+
+def _hold(key: str, root: Path) -> contextlib.ExitStack:
+    """Be the only one at work on a sweep, until the returned stack is closed."""
+    path, waiting_since_s = root / f".sweep-{key}.lock", list[float]()
+
+    def give_up() -> bool:
+        return bool(waiting_since_s) and time.monotonic() > waiting_since_s[0] + LOCK_LIMIT_S
+
+    def wait(sentence: str) -> None:
+        waiting_since_s.append(time.monotonic())
+
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with contextlib.ExitStack() as stack:
+            if stack.enter_context(lock.measuring("the sweep", give_up, wait, path)):
+                return stack.pop_all()
+        owner = lock.holder(path)
+    except OSError as error:
+        why = (error.strerror or str(error)).lower()
+        raise StoreError(f"cannot keep a sweep in {root}: {why}; make that folder writable") from error
+    raise StoreError(f"{owner} has the same configurations and is under way in {root}; wait for its end or cancel it")
+
+
+def _end_all() -> None:
+    """Start no further run while this process ends; the launcher ends those under way."""
+    for each in list(_sweeps):
+        each._stop("interrupted")
+
+
+atexit.register(_end_all)
+os.register_at_fork(after_in_child=_sweeps.clear)
