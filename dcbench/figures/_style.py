@@ -163,6 +163,11 @@ def finished(made: go.Figure, title: str, under: str, panel_px: int) -> Figure:
     return Figure(made)
 
 
+def headed(made: go.Figure) -> go.Figure:
+    """Put the headings of panels, of which each row has one, to the left."""
+    return made.for_each_annotation(lambda a: a.update(x=0, xanchor="left", font={"size": 13, "weight": 600}))
+
+
 def _legend_px(made: go.Figure) -> int:
     """Return the height that the legend will need on a report's page."""
     names = {t.legendgroup or t.name: str(t.name) for t in made.data if t.showlegend is not False and t.name}

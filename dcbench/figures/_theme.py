@@ -41,6 +41,8 @@ DARK_OF = {
     **{_LIGHT[name]: _DARK[name] for name in _LIGHT},
 }
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
+_TOP_LEFT = {"x": 0, "xanchor": "left", "y": 1, "yanchor": "top", "yref": "container", "pad": {"l": 12, "t": 14}}
+_BOTTOM_LEFT = {"x": 0, "y": 0, "xref": "container", "yref": "container", "yanchor": "bottom"}
 _RGBA = re.compile(r"rgba\((\d+), (\d+), (\d+), ([\d.]+)\)")
 
 
@@ -94,7 +96,24 @@ def _hash(name: str) -> int:
 
 
 def _template(shades: dict[str, str]) -> go.layout.Template:
-    axis = {
+    axis = _axis(shades)
+    layout = {
+        "paper_bgcolor": shades["paper"],
+        "plot_bgcolor": shades["paper"],
+        "font": {"family": _FONT, "size": 12, "color": shades["text"]},
+        "title": {"font": {"size": 17}, "subtitle": {"font": {"size": 11.5, "color": shades["muted"]}}, **_TOP_LEFT},
+        "legend": {"orientation": "h", "bgcolor": translucent(shades["paper"], 0), **_BOTTOM_LEFT},
+        "xaxis": axis,
+        "yaxis": axis,
+        "hoverlabel": {"bgcolor": shades["paper"], "font": {"color": shades["text"]}},
+        "annotationdefaults": {"font": {"size": 12, "color": shades["text"]}, "showarrow": False},
+        "colorway": list(COLOURS.values()),
+    }
+    return go.layout.Template(layout=layout)
+
+
+def _axis(shades: dict[str, str]) -> dict[str, Any]:
+    return {
         "gridcolor": shades["grid"],
         "linecolor": shades["axis"],
         "tickcolor": shades["axis"],
@@ -106,36 +125,6 @@ def _template(shades: dict[str, str]) -> go.layout.Template:
         "title": {"standoff": 10, "font": {"size": 13}},
         "tickfont": {"size": 12},
     }
-    layout = {
-        "paper_bgcolor": shades["paper"],
-        "plot_bgcolor": shades["paper"],
-        "font": {"family": _FONT, "size": 12, "color": shades["text"]},
-        "title": {
-            "x": 0,
-            "xanchor": "left",
-            "y": 1,
-            "yanchor": "top",
-            "yref": "container",
-            "pad": {"l": 12, "t": 14},
-            "font": {"size": 17},
-            "subtitle": {"font": {"size": 11.5, "color": shades["muted"]}},
-        },
-        "legend": {
-            "orientation": "h",
-            "x": 0,
-            "y": 0,
-            "xref": "container",
-            "yref": "container",
-            "yanchor": "bottom",
-            "bgcolor": translucent(shades["paper"], 0),
-        },
-        "xaxis": axis,
-        "yaxis": axis,
-        "hoverlabel": {"bgcolor": shades["paper"], "font": {"color": shades["text"]}},
-        "annotationdefaults": {"font": {"size": 12, "color": shades["text"]}, "showarrow": False},
-        "colorway": list(COLOURS.values()),
-    }
-    return go.layout.Template(layout=layout)
 
 
 LIGHT = _template(_LIGHT)
