@@ -157,7 +157,7 @@ BOTH = [("single", 1, 32, "ok", 100.0), ("horovod", 2, 32, "ok", 150.0)]
         ("precision", ["float32", "mixed_float16"], "precision float32 and mixed_float16"),
         ("optimizer", ["sgd", "adam"], "optimizer sgd and adam"),
         ("steps", [100, 250], "steps 100 and 250"),
-        ("steps", [100, None], "steps 100 and nan"),
+        ("steps", [100, None], "steps 100 and none"),
         ("epochs", [1.0, 2.0], "epochs 1 and 2"),
     ],
 )

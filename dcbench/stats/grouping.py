@@ -69,38 +69,46 @@ def prepared(table: pd.DataFrame, mode: str = "weak") -> pd.DataFrame:
     key = [*GROUP, "backend", "devices", *present(rows, VARIANT)]
     order = rows.groupby(key, dropna=False, sort=False).cumcount()
     return rows.assign(
+        group=rows.groupby(list(GROUP), dropna=False, sort=False).ngroup(),
         round=rows["round"].mask(lone, order).astype(int),
         sweep=rows["sweep"].mask(lone, ""),
         seed=rows["seed"].mask(lone, 0),
     )
 
 
-def check_same(rows: pd.DataFrame, names: Sequence[str] = SAME) -> None:
+def check_same(rows: pd.DataFrame) -> None:
     """
-    Refuse runs of which one of `names` has several values.
+    Refuse runs of several machines, and in one group runs of different work or settings.
 
     Raises
     ------
     SpecError
-        Naming the first such column and its values.
+        Naming the first column of ``SAME`` that has several values, and these.
     """
-    for name in present(rows, names):
+    for name in present(rows, SAME):
         # a version is None where a run failed before it was known
-        values = rows[name].dropna().unique() if name in _PLACE else rows[name].unique()
-        if len(values) > 1:
-            *first, last = [f"{v:g}" if isinstance(v, float) else str(v) for v in values]
+        values = rows[name].astype(object).where(rows[name].notna(), None if name in _PLACE else "none")
+        where = rows["group"] * (name not in _PLACE)
+        counts = values.groupby(where).nunique()
+        if (counts > 1).any():
+            several = values[where == counts.idxmax()].dropna().unique()
+            *first, last = [f"{v:g}" if isinstance(v, float) else str(v) for v in several]
             found = f"{', '.join(first)} and {last}"
             raise SpecError(f"scaling compares runs of one {name}, the table has {name} {found}; keep the rows of one")
 
 
 def named_variants(rows: pd.DataFrame, names: Sequence[str] = VARIANT) -> pd.Series:
-    """Return each run's variant, such as ``"transport=mpi"``: what differs inside its backend; else empty text."""
+    """Return each run's variant, such as ``"transport=mpi"``: what differs inside its group and backend, or nothing."""
     import pandas as pd
 
     found = pd.Series("", rows.index, dtype=object)
     for name in present(rows, names):
-        varies = rows.groupby("backend")[name].transform(lambda values: values.nunique(dropna=False)) > 1
-        found = found + (f" {name}=" + rows[name].astype(str)).where(varies, "")
+        values = rows[name].astype(str)
+        varies = values.groupby([rows["group"], rows["backend"]]).transform("nunique") > 1
+        shown = {v: _knobs(v) if name == "knobs" else f"{name}={v}" for v in values.unique()}
+        found = found + (" " + values.map(shown)).where(varies, "")
+    threads = rows.groupby(["model", "dataset", "batch"])["threads_per_device"].transform("nunique") > 1
+    found = found + (" threads_per_device=" + rows["threads_per_device"].astype(str)).where(threads, "")
     return found.str.strip()
 
 
@@ -125,6 +133,10 @@ def command(run: Mapping[str, Any], **changes: Any) -> str:
         if name in changes or not (_missing(value) or value in (usual.get(name), json.dumps(usual.get(name)))):
             words += _words(name, value)
     return shlex.join(words)
+
+
+def _knobs(cell: str) -> str:
+    return " ".join(f"{k}={v}" for k, v in json.loads(cell).items())
 
 
 def _missing(value: Any) -> bool:

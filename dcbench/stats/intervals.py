@@ -1,15 +1,15 @@
 """Medians and ratios of repeated measurements, with their intervals; it knows numbers only.
 
-Speeds spread by factors, so intervals are taken over logarithms: Student's t below ten values, the bootstrap
-from ten on. One value has no interval, and then nothing is claimed.
+Speeds spread by factors, so intervals are taken over logarithms: Student's t below ten values; from ten on the
+bootstrap for ratios and order statistics for medians, which assume no distribution. One value has no interval, and
+then nothing is claimed. Tests simulate how often each 95 % interval covers the truth: 93 to 97 %.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -75,7 +75,9 @@ def median_interval(values: Iterable[float], confidence: float = CONFIDENCE) -> 
     -------
     Estimate
         Below ten values the interval is Student's t of the logarithms (whose mean is the median if they are symmetric),
-        widened to the median where needed; from ten on it is the bootstrap of the median.
+        widened to the median where needed. From ten on it is that of Hettmansperger and Sheather (Statistics and
+        Probability Letters 4, 1986), between order statistics: with ten values the bootstrap of a median, which can
+        only take some of them, covers 97 %, with eleven 93 %.
 
     Examples
     --------
@@ -87,7 +89,9 @@ def median_interval(values: Iterable[float], confidence: float = CONFIDENCE) -> 
     if len(sample) == 1:
         return Estimate(middle, math.nan, math.nan, 1)
     if len(sample) >= BOOTSTRAP_FROM:
-        low, high = _bootstrap(sample, np.median, confidence)
+        from scipy.stats.mstats import median_cihs
+
+        low, high = median_cihs(sample, alpha=1 - confidence)
     else:
         low, high = np.exp(_student(np.log(sample), confidence))
     return Estimate(middle, min(float(low), middle), max(float(high), middle), len(sample))
@@ -121,7 +125,7 @@ def ratio(above: Iterable[float], below: Iterable[float], confidence: float = CO
     both = np.isfinite(a) & np.isfinite(b)
     logs = np.log(_positive(a[both])) - np.log(_positive(b[both]))
     if len(logs) >= BOOTSTRAP_FROM:
-        low, high = _bootstrap(logs, np.mean, confidence)
+        low, high = _bootstrap([logs], confidence)
     else:
         low, high = _student(logs, confidence)
     return Estimate(math.exp(logs.mean()), math.exp(low), math.exp(high), len(logs))
@@ -141,23 +145,18 @@ def ratio_unpaired(above: Iterable[float], below: Iterable[float], confidence: f
     Returns
     -------
     Estimate
-        The ratio of the geometric means; its interval is Welch's t of the logarithms (Welch, Biometrika 34, 1947),
-        which does not ask for equal spreads. `count` is that of the shorter series; one value has no interval.
+        The ratio of the geometric means; its interval is Welch's t of the logarithms (Biometrika 34, 1947), which
+        does not ask for equal spreads, and the bootstrap from ten values each on. `count` is that of the shorter
+        series; one value has no interval.
 
     Examples
     --------
     >>> f"{ratio_unpaired([150.0, 160.0, 155.0], [100.0, 101.0, 99.0, 100.0]):.2f}"
     '1.55 [1.44, 1.67]'
     """
-    from scipy.stats import ttest_ind
-
     a, b = np.log(_positive(above)), np.log(_positive(below))
     shift, count = float(a.mean() - b.mean()), min(len(a), len(b))
-    low = high = math.nan
-    if count > 1 and a.std() + b.std() > 0:
-        low, high = ttest_ind(a, b, equal_var=False).confidence_interval(confidence)
-    elif count > 1:
-        low = high = shift
+    low, high = _bootstrap([a, b], confidence) if count >= BOOTSTRAP_FROM else _welch([a, b], confidence)
     return Estimate(math.exp(shift), math.exp(low), math.exp(high), count)
 
 
@@ -217,24 +216,48 @@ def _positive(values: Iterable[float]) -> np.ndarray:
 
 def _student(sample: np.ndarray, confidence: float) -> tuple[float, float]:
     """Return the t interval of a mean; NaN for one value."""
-    from scipy.stats import t
+    return _welch([sample], confidence)
 
-    if len(sample) == 1:
+
+def _welch(samples: Sequence[np.ndarray], confidence: float) -> tuple[float, float]:
+    """Return the t interval of a mean, or of the difference of two; NaN where one of them has one value."""
+    if min(map(len, samples)) == 1:
         return math.nan, math.nan
-    half = float(t.ppf((1 + confidence) / 2, len(sample) - 1) * sample.std(ddof=1) / math.sqrt(len(sample)))
-    return float(sample.mean() - half), float(sample.mean() + half)
+    middle = float(samples[0].mean() - (samples[1].mean() if len(samples) > 1 else 0))
+    half = _student_factor(samples, confidence) * math.sqrt(sum(s.var(ddof=1) / len(s) for s in samples))
+    return middle - half, middle + half
 
 
-def _bootstrap(sample: np.ndarray, statistic: Callable[..., Any], confidence: float) -> tuple[float, float]:
+def _student_factor(samples: Sequence[np.ndarray], confidence: float) -> float:
+    """Return Student's t at the degrees of freedom of Welch and Satterthwaite (of one sample: n - 1)."""
+    from scipy.special import stdtrit
+
+    parts = np.array([s.var(ddof=1) / len(s) for s in samples])
+    weights = [p**2 / (len(s) - 1) for p, s in zip(parts, samples, strict=True)]
+    freedom = parts.sum() ** 2 / sum(weights) if sum(weights) else sum(map(len, samples)) - len(samples)
+    return float(stdtrit(freedom, (1 + confidence) / 2))
+
+
+def _bootstrap(samples: Sequence[np.ndarray], confidence: float) -> tuple[float, float]:
     """
-    Return the expanded percentile bootstrap interval (Hesterberg, The American Statistician 69(4), 2015).
+    Return the expanded percentile bootstrap of a mean, or of a difference of two (Hesterberg, The American
+    Statistician 69(4), 2015).
 
-    The plain bootstrap of ten values covers 89 % where it says 95 %; widening its level by t/z and
-    sqrt(n/(n-1)) repairs that. The seed is fixed, so that a report can be made again.
+    The plain bootstrap of ten values covers 89 % where it says 95 %; widening its level by t/z and by the root of
+    sample by population variance, sqrt(n/(n-1)), repairs that. The seed is fixed, so that a report can be made
+    again; large samples are drawn less often, as their means hardly vary from draw to draw.
     """
-    from scipy.stats import bootstrap, norm, t
+    from scipy.stats import bootstrap, norm
 
-    n = len(sample)
-    tail = norm.cdf(t.ppf((1 - confidence) / 2, n - 1) * math.sqrt(n / (n - 1)))
-    found = bootstrap((sample,), statistic, confidence_level=1 - 2 * tail, method="percentile", rng=0)
+    if not any(np.ptp(s) for s in samples):
+        return _welch(samples, confidence)
+    spread, plain = (math.sqrt(sum(s.var(ddof=d) / len(s) for s in samples)) for d in (1, 0))
+    tail = norm.cdf(-_student_factor(samples, confidence) * spread / plain)
+
+    def shift(a: np.ndarray, *others: np.ndarray, axis: int = -1) -> np.ndarray:
+        found: np.ndarray = a.mean(axis=axis) - sum(b.mean(axis=axis) for b in others)
+        return found
+
+    draws = min(9999, max(999, 10**6 // max(map(len, samples))))
+    found = bootstrap(samples, shift, n_resamples=draws, confidence_level=1 - 2 * tail, method="percentile", rng=0)
     return float(found.confidence_interval.low), float(found.confidence_interval.high)

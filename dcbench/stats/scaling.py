@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dcbench.errors import SpecError
-from dcbench.stats.grouping import GROUP, ROUND, SAME, VARIANT, check_same, command, named_variants, prepared
-from dcbench.stats.grouping import present as _present
+from dcbench.stats.grouping import GROUP, ROUND, VARIANT, check_same, command, named_variants, prepared, present
 from dcbench.stats.intervals import Estimate, median_interval, ratio
 
 if TYPE_CHECKING:
@@ -58,10 +57,12 @@ def scaling(
     import pandas as pd
 
     cells = _cells(table, base, ceiling, mode)
+    speeds = cells[["speed", "base_speed", "ceiling_speed"]].to_numpy()
+    places = cells.groupby(list(_ROW), sort=False).indices
     rows = [
-        dict(zip(_ROW, key, strict=True)) | _summary(found, base)
-        for key, found in cells.groupby(list(_ROW), sort=False)
-        if found["speed"].notna().any()
+        dict(zip(_ROW, key, strict=True)) | _summary(speeds[where], key[3], int(key[5]), base)
+        for key, where in sorted(places.items(), key=lambda item: item[1][0])
+        if np.isfinite(speeds[where, 0]).any()
     ]
     return pd.DataFrame(rows)
 
@@ -89,56 +90,69 @@ def speedups(
 
 def _cells(table: pd.DataFrame, base: str, ceiling: str, mode: str) -> pd.DataFrame:
     """Return one row per configuration and round, with the speeds of its base and its ceiling in that round."""
-    import pandas as pd
-
     rows = _comparable(prepared(table, mode))
-    check_same(rows, [n for n in SAME if n.endswith("_version") or n in ("machine", "host")])
-    rows = rows.assign(speed=rows["throughput"].where(rows["status"] == "ok").astype(float))
-    found = []
-    for _, group in rows.groupby(list(GROUP), sort=False):
-        check_same(group)
-        key = [*GROUP, "backend", "variant", "devices", *_present(group, VARIANT), *ROUND]
-        named = group.assign(variant=named_variants(group))
-        cells = named.groupby(key, sort=False, dropna=False)["speed"].median().reset_index()
-        first = cells[(cells["backend"] == base) & (cells["devices"] == 1)]
-        if not first["speed"].notna().any():
-            raise SpecError(_no_base(group, base, mode, failed=len(first) > 0))
-        cells = _beside(cells, first, "base_speed", [])
-        found.append(_beside(cells, cells[cells["backend"] == ceiling], "ceiling_speed", ["devices"]))
-    cells = pd.concat(found, ignore_index=True)
-    if rows["threads_per_device"].nunique() > 1:
-        threads = "threads_per_device=" + cells["threads_per_device"].astype(str)
-        cells["variant"] = (cells["variant"] + " " + threads).str.strip()
-    return cells
+    check_same(rows)
+    _check_bases(rows, base, mode)
+    variants = present(rows, VARIANT)
+    rows = rows.assign(
+        speed=rows["throughput"].where(rows["status"] == "ok").astype(float),
+        variant=named_variants(rows),
+        **rows[variants].astype(str),
+    )
+    by_cell = rows.groupby(["group", "backend", "devices", *variants, *ROUND], sort=False)
+    cells = by_cell[[*GROUP, "variant"]].first()
+    cells = cells.assign(speed=by_cell["speed"].median()).reset_index()  # some runs may stand for the same round
+    cells = _beside(cells, (cells["backend"] == base) & (cells["devices"] == 1), "base_speed", [])
+    return _beside(cells, cells["backend"] == ceiling, "ceiling_speed", ["devices"])
 
 
 def _comparable(rows: pd.DataFrame) -> pd.DataFrame:
     """Leave out groups of one number of devices where others have several: bases of another comparison."""
-    counts = rows.groupby(list(GROUP))["devices"].transform("nunique")
+    counts = rows.groupby("group")["devices"].transform("nunique")
     return rows[counts > 1] if (counts > 1).any() else rows
 
 
-def _beside(cells: pd.DataFrame, other: pd.DataFrame, name: str, shared: list[str]) -> pd.DataFrame:
-    """Add the speed of `other` in the same round; where it has variants itself, that of the same variant."""
-    varies = [n for n in _present(other, VARIANT) if other[n].nunique(dropna=False) > 1]
-    on = [*ROUND, *shared, *varies]
-    return cells.merge(other[[*on, "speed"]].rename(columns={"speed": name}), on=on, how="left")
+def _check_bases(rows: pd.DataFrame, base: str, mode: str) -> None:
+    """Refuse a group whose base was not measured, and say which run is missing."""
+    first = rows[(rows["backend"] == base) & (rows["devices"] == 1)]
+    bare = rows[~rows["group"].isin(first["group"][first["status"] == "ok"])]
+    if bare.empty:
+        return
+    run = bare.iloc[0]
+    found = "all of them failed" if run["group"] in set(first["group"]) else "there are none"
+    same = run.drop([*VARIANT, "oversubscribe"], errors="ignore").to_dict()
+    line = command(same, backend=base, devices=1, batch_per_device=int(run["batch"]))
+    what = f"{run['model'] or 'a model'} with {run['batch']:g} examples {'a device' if mode == 'weak' else 'a step'}"
+    raise SpecError(
+        f"{mode} scaling of {what} needs runs of backend {base!r} on 1 device, and {found}; "
+        f"make them in the same sweep, or each by: {line}"
+    )
 
 
-def _summary(cells: pd.DataFrame, base: str) -> dict[str, Any]:
-    """Return the statistics of one configuration from its rounds."""
-    backend, devices = cells["backend"].iloc[0], int(cells["devices"].iloc[0])
-    speed, first, top = (cells[name].to_numpy() for name in ("speed", "base_speed", "ceiling_speed"))
-    is_base = backend == base and devices == 1
+def _beside(cells: pd.DataFrame, other: pd.Series, name: str, shared: list[str]) -> pd.DataFrame:
+    """Add the speed that `other` had in the same round; where it has variants itself, in the same variant."""
+    match = cells["variant"].mask(cells["variant"] != "", "")
+    for column in present(cells, VARIANT):
+        several = cells[other].groupby("group")[column].nunique()
+        match = match + cells[column].where(cells["group"].map(several) > 1, "")
+    cells = cells.assign(match=match)
+    on = ["group", *ROUND, *shared, "match"]
+    return cells.merge(cells.loc[other, [*on, "speed"]].rename(columns={"speed": name}), on=on, how="left")
+
+
+def _summary(speeds: np.ndarray, backend: str, devices: int, base: str) -> dict[str, Any]:
+    """Return the statistics of one configuration from its speeds by round, shape (rounds, 3): own, base, ceiling."""
+    speed, first, top = speeds.T
+    repeats, is_base = int(np.isfinite(speed).sum()), backend == base and devices == 1
     speedup = _paired(speed, first, is_base)
     efficiency = speedup.scaled(1 / devices)
     return {
-        "repeats": int(np.isfinite(speed).sum()),
+        "repeats": repeats,
         "throughput": median_interval(speed[np.isfinite(speed)]),
         "speedup": speedup,
         "efficiency": efficiency,
         "of_ceiling": None if is_base or np.isnan(top).all() else _paired(speed, top, np.array_equal(speed, top, True)),
-        "flags": _flags(efficiency, int(np.isfinite(speed).sum())),
+        "flags": _flags(efficiency, repeats),
     }
 
 
@@ -159,18 +173,3 @@ def _flags(efficiency: Estimate, repeats: int) -> list[str]:
     if repeats < CLAIM_FROM:
         found.append(f"{repeats} repeat{'s' * (repeats != 1)}: fewer than {CLAIM_FROM}")
     return found
-
-
-def _no_base(group: pd.DataFrame, base: str, mode: str, failed: bool) -> str:
-    """Say which run is missing, and the line that makes it."""
-    run = group.iloc[0].to_dict()
-    run |= dict.fromkeys(("transport", "compression", "oversubscribe")) | {"seed": group["seed"].iloc[0]}
-    line = command(run, backend=base, devices=1, batch_per_device=int(run["batch"]))
-    found = "all of them failed" if failed else "there are none"
-    what = f"{run['model']} with {run['batch']:g} examples " + ("a device" if mode == "weak" else "a step")
-    return (
-        f"{mode} scaling of {what.strip()} needs runs of backend {base!r} on 1 device, and {found}; "
-        f"make them in the same sweep, or each by: {line}"
-    )
-
-
