@@ -13,8 +13,9 @@ from dcbench.stats.intervals import (
     verdict,
 )
 from dcbench.stats.scaling import KEY, scaling, speedups
+from dcbench.stats.target import time_to_target
 
 __all__ = [
     "BOOTSTRAP_FROM", "CONFIDENCE", "KEY", "NO_DIFFERENCE", "SAME", "Estimate", "differences", "median_interval",
-    "ratio", "ratio_unpaired", "scaling", "speedups", "verdict",
+    "ratio", "ratio_unpaired", "scaling", "speedups", "time_to_target", "verdict",
 ]  # fmt: skip

@@ -97,18 +97,22 @@ def check_same(rows: pd.DataFrame) -> None:
             raise SpecError(f"scaling compares runs of one {name}, the table has {name} {found}; keep the rows of one")
 
 
-def named_variants(rows: pd.DataFrame, names: Sequence[str] = VARIANT) -> pd.Series:
-    """Return each run's variant, such as ``"transport=mpi"``: what differs inside its group and backend, or nothing."""
+def named_variants(rows: pd.DataFrame) -> pd.Series:
+    """Return each run's variant, such as ``"transport=mpi"``: what differs inside its backend and batch, or nothing."""
+    threads = differing(rows, ["threads_per_device"], ["model", "dataset", "batch"])
+    return (differing(rows, VARIANT, ["group", "backend"]) + " " + threads).str.strip()
+
+
+def differing(rows: pd.DataFrame, names: Sequence[str], within: Sequence[str]) -> pd.Series:
+    """Return the values of those `names` that differ `within` columns, such as ``"transport=mpi"``, as text."""
     import pandas as pd
 
     found = pd.Series("", rows.index, dtype=object)
     for name in present(rows, names):
         values = rows[name].astype(str)
-        varies = values.groupby([rows["group"], rows["backend"]]).transform("nunique") > 1
+        varies = values.groupby([rows[column] for column in within]).transform("nunique") > 1
         shown = {v: _knobs(v) if name == "knobs" else f"{name}={v}" for v in values.unique()}
         found = found + (" " + values.map(shown)).where(varies, "")
-    threads = rows.groupby(["model", "dataset", "batch"])["threads_per_device"].transform("nunique") > 1
-    found = found + (" threads_per_device=" + rows["threads_per_device"].astype(str)).where(threads, "")
     return found.str.strip()
 
 
