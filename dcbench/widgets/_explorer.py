@@ -1,0 +1,206 @@
+"""What explorers share: controls, a line about the runs chosen, and a figure or a sentence below.
+
+It does not know what is drawn.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar
+
+import ipywidgets
+import pandas as pd
+import traitlets
+from plotly.io.base_renderers import PlotlyRenderer
+
+from dcbench import figures
+from dcbench.errors import SpecError
+from dcbench.record import Record
+from dcbench.store import Runs
+from dcbench.widgets._choices import Choices, read
+
+_STYLE = {"description_width": "initial"}
+_WRAPPED = {"flex_flow": "row wrap", "align_items": "center", "grid_gap": "2px 16px"}
+
+
+class Explorer(ipywidgets.VBox):
+    """
+    Controls over one figure; each trait is a control, and can be set from code.
+
+    Attributes
+    ----------
+    model, dataset : str or None
+        None is all of them, where that is offered.
+    backends : tuple of str
+        Those shown; the one that others are compared with always is.
+    view : str
+        Which figure is shown; one of ``views``.
+    log_axes : bool
+        Whether amounts have logarithmic axes.
+    theme : {"light", "dark"}
+    """
+
+    model = traitlets.Unicode(None, allow_none=True)
+    dataset = traitlets.Unicode(None, allow_none=True)
+    backends = traitlets.Tuple()
+    view = traitlets.Unicode()
+    log_axes = traitlets.Bool(False)
+    theme = traitlets.Enum(("light", "dark"), "light")
+
+    views: ClassVar[Mapping[str, Sequence[str]]] = {}  # name: the axes that may be logarithmic
+    offers_all = False
+
+    def __init__(self, runs: Runs, columns: Mapping[str, str], compared_with: str, asked: str) -> None:
+        super().__init__()
+        table, self._records = read(runs, asked)
+        self._choices = Choices(table, {**columns, "backend": "backend"})
+        self._names, self._compared_with = tuple(columns), compared_with
+        self._figure: figures.Figure | None = None
+        self._syncing = False
+        for name, value in {**self._choices.first(self._names), "view": next(iter(self.views))}.items():
+            self.set_trait(name, value)
+        self.backends = tuple(self._choices.values("backend"))
+        self._make_controls(columns)
+        self.observe(self._refresh, [*self._names, "backends", "view", "log_axes", "theme"])
+        self._refresh()
+
+    def __repr__(self) -> str:
+        return f"{len(self._choices.table)} runs to explore: interactive in JupyterLab"
+
+    @property
+    def figure(self) -> figures.Figure | None:
+        """The figure shown, as a value of its own for a report; None where a sentence is shown instead."""
+        return None if self._figure is None else figures.Figure(self._figure)
+
+    @property
+    def sentence(self) -> str:
+        """What is shown in the place of a figure; empty where there is one."""
+        return "" if self._figure is not None else str(self._place.outputs[0]["data"]["text/plain"])
+
+    def _chosen(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self._names}
+
+    def _rows(self) -> pd.DataFrame:
+        """Return the chosen runs; failed ones are among them, since they keep their place in a round."""
+        rows = self._choices.matching(self._chosen())
+        return rows[rows["backend"].isin(self.backends)]
+
+    def _records_of(self, rows: pd.DataFrame) -> list[Record]:
+        return [self._records[i] for i in rows.index] if self._records is not None else []
+
+    def _draw(self, rows: pd.DataFrame) -> figures.Figure:
+        """Return the figure of some runs in the present view."""
+        raise NotImplementedError
+
+    def _lacking(self, name: str, value: Any) -> str:
+        """Return why a value of a choice would show nothing, in two words; empty where it shows something."""
+        if name not in self._names or value is None:
+            return ""
+        return "" if len(self._choices.matching({**self._chosen(), name: value})) else "no runs"
+
+    @traitlets.validate("backends")
+    def _in_order(self, proposal: Any) -> tuple[str, ...]:
+        known = self._choices.values("backend")
+        wanted = {*proposal["value"], self._compared_with}
+        return tuple(b for b in known if b in wanted) + tuple(b for b in proposal["value"] if b not in known)
+
+    def _make_controls(self, columns: Mapping[str, str]) -> None:
+        names = {**columns, "view": "view", "theme": "theme"}
+        self._picks = {name: self._pick(name, column) for name, column in names.items()}
+        self._ticks = {b: self._tick(b) for b in self._choices.values("backend")}
+        logarithmic = ipywidgets.Checkbox(description="log axes", indent=False, layout={"width": "auto"})
+        traitlets.link((self, "log_axes"), (logarithmic, "value"))
+        self._logarithmic, self._note, self._place = logarithmic, ipywidgets.Label(), ipywidgets.Output()
+        backends = ipywidgets.HBox([ipywidgets.Label("backends"), *self._ticks.values()], layout=_WRAPPED)
+        chosen = ipywidgets.HBox([self._picks[n] for n in columns], layout=_WRAPPED)
+        look = ipywidgets.HBox([self._picks["view"], self._picks["theme"], logarithmic], layout=_WRAPPED)
+        self.children = (chosen, backends, look, self._note, self._place)
+
+    def _offered(self, name: str) -> list[Any]:
+        if name in ("view", "theme"):
+            return list(self.views) if name == "view" else ["light", "dark"]
+        values = self._choices.values(name)
+        return [*values, None] if self.offers_all and len(values) > 1 else values
+
+    def _pick(self, name: str, label: str) -> ipywidgets.Dropdown:
+        made = ipywidgets.Dropdown(description=label.replace("_", " "), style=_STYLE, layout={"width": "max-content"})
+
+        def take(change: Any) -> None:
+            if not self._syncing and change["new"] is not None:
+                self.set_trait(name, self._offered(name)[change["new"]])
+
+        made.observe(take, "index")
+        return made
+
+    def _tick(self, backend: str) -> ipywidgets.Checkbox:
+        made = ipywidgets.Checkbox(description=backend, indent=False, layout={"width": "auto"})
+
+        def take(change: Any) -> None:
+            if not self._syncing:
+                others = tuple(b for b in self.backends if b != backend)
+                self.backends = (*others, backend) if change["new"] else others
+
+        made.observe(take, "value")
+        return made
+
+    def _refresh(self, _change: Any = None) -> None:
+        with self._quiet():
+            self._show_choices()
+        rows = self._rows()
+        try:
+            self._figure = self._finished(rows)
+            shown = PlotlyRenderer(figures.CONFIG).to_mimebundle(self._figure.to_dict())
+        except SpecError as error:
+            self._figure, shown = None, {"text/plain": str(error)}
+        self._note.value = _counted(rows)
+        self._place.outputs = ({"output_type": "display_data", "data": shown, "metadata": {}},)
+
+    @contextlib.contextmanager
+    def _quiet(self) -> Iterator[None]:
+        self._syncing = True
+        try:
+            yield
+        finally:
+            self._syncing = False
+
+    def _show_choices(self) -> None:
+        for name, pick in self._picks.items():
+            offered, value = self._offered(name), getattr(self, name)
+            with pick.hold_sync():
+                pick.options = [(self._worded(name, v), k) for k, v in enumerate(offered)]
+                pick.index = offered.index(value) if value in offered else None
+                pick.disabled = len(offered) < 2 and value in offered
+        present = set(self._choices.matching(self._chosen())["backend"])
+        for backend, tick in self._ticks.items():
+            tick.value = backend in self.backends
+            tick.disabled = backend not in present or backend == self._compared_with
+        self._logarithmic.disabled = not self.views.get(self.view)
+
+    def _worded(self, name: str, value: Any) -> str:
+        lacking = self._lacking(name, value)
+        return ("all" if value is None else str(value)) + (f" ({lacking})" if lacking else "")
+
+    def _finished(self, rows: pd.DataFrame) -> figures.Figure:
+        self._check(rows)
+        made = self._draw(rows)
+        for axis in self.views[self.view] if self.log_axes else ():
+            made.layout[axis].update(type="log", range=None, autorange=True)
+        return made.dark() if self.theme == "dark" else made
+
+    def _check(self, rows: pd.DataFrame) -> None:
+        """Refuse a choice without a completed run, in a sentence that names it."""
+        asked = ", ".join(f"{n}={v!r}" for n, v in {**self._chosen(), "backends": self.backends}.items())
+        if self.view not in self.views:
+            raise SpecError(f"there is no view {self.view!r}; choose one of {', '.join(self.views)}")
+        if rows.empty:
+            raise SpecError(f"no run has {asked}; choose values that are not marked 'no runs'")
+        if not (rows["status"] == "ok").any():
+            why = "; ".join(sorted({f"{s}: {r}" for s, r in zip(rows["status"], rows["reason"], strict=True)}))
+            raise SpecError(f"none of the {len(rows)} runs with {asked} was completed ({why:.300}); make them again")
+
+
+def _counted(rows: pd.DataFrame) -> str:
+    failed = int((rows["status"] != "ok").sum())
+    configurations = len(rows.drop_duplicates(["backend", "devices", "batch_per_device", "model", "dataset"]))
+    return f"{len(rows)} runs of {configurations} configurations" + (f", {failed} not completed" if failed else "")
