@@ -1,0 +1,150 @@
+"""The sentences that close a study, against numbers planted in records."""
+
+import pandas as pd
+import pytest
+from fake_records import fake_record, fake_study, fake_sweep
+
+from dcbench import findings, stats, store
+from dcbench.stats import Estimate
+
+
+@pytest.fixture(scope="module")
+def sweep():
+    return fake_sweep(counts=(1, 2), batches=(32, 64))
+
+
+def constant(backend, devices, speed, repeats=5, **fields):
+    """Make runs of one configuration whose throughput is `speed` and spreads a little, alike in each round."""
+    records = []
+    for k in range(repeats):
+        record = fake_record(backend, devices, seed=k, **fields)
+        record.metrics["throughput"] = speed * (1 + 0.01 * k)
+        record.sweep = {"id": "s", "round": k, "canary": False}
+        record.spec["seed"] = 0
+        records.append(record)
+    return records
+
+
+def test_times_and_percent_carry_their_interval():
+    assert findings.times(Estimate(1.934, 1.901, 1.95, 5)) == "1.93× [1.90, 1.95]"
+    assert findings.times(Estimate(2.0, float("nan"), float("nan"), 1)) == "2.00×"
+    assert findings.percent(Estimate(0.021, 0.011, 0.034, 5)) == "2 % [1, 3]"
+    assert findings.percent(Estimate(0.5, float("nan"), float("nan"), 1)) == "50 %"
+
+
+def test_scaling_says_gain_ceiling_and_what_communication_costs():
+    runs = [*constant("single", 1, 100), *constant("independent", 2, 200), *constant("horovod", 2, 150)]
+    assert findings.scaling(runs) == [
+        "cnn, 32 examples a device: horovod on 2 devices gives 1.50× [1.50, 1.50] the throughput of one; "
+        "the ceiling is 2.00× [2.00, 2.00]; communication and waiting cost 25 % [25, 25]."
+    ]
+
+
+def test_scaling_without_a_ceiling_or_with_one_that_is_not_shown_to_be_higher_says_so():
+    base = constant("single", 1, 100)
+    (said,) = findings.scaling([*base, *constant("horovod", 2, 150)])
+    assert said.endswith("the throughput of one; the ceiling was not measured.")
+    noisy = constant("independent", 2, 150)
+    for k, record in enumerate(noisy):
+        record.metrics["throughput"] *= 1 + 0.1 * (-1) ** k
+    (said,) = findings.scaling([*base, *constant("horovod", 2, 150), *noisy])
+    assert "no cost of communication is shown (" in said
+
+
+def test_a_backend_above_its_ceiling_is_not_a_negative_cost():
+    runs = [*constant("single", 1, 100), *constant("independent", 2, 150), *constant("horovod", 2, 180)]
+    (said,) = findings.scaling(runs)
+    assert "it lies above that by 20 % [20, 20]" in said
+
+
+def test_there_is_a_sentence_for_each_model_batch_and_backend(sweep):
+    said = findings.scaling(sweep)
+    assert [s.split(" on 2 devices")[0] for s in said] == [
+        "cnn, 32 examples a device: mirrored", "cnn, 32 examples a device: horovod",
+        "cnn, 64 examples a device: mirrored", "cnn, 64 examples a device: horovod",
+    ]  # fmt: skip
+    found = stats.scaling(store.tidy(sweep)).set_index(["batch", "backend", "devices"])
+    assert findings.times(found.loc[(32, "horovod", 2), "speedup"]) in said[1]
+
+
+def test_strong_scaling_names_the_global_batch():
+    said = findings.scaling(fake_sweep(counts=(1, 2), batches=(64,), mode="strong"), mode="strong")
+    assert said[0].startswith("cnn, 64 examples a step over all devices: mirrored on 2 devices gives ")
+
+
+def test_one_device_alone_says_nothing_about_scaling():
+    assert findings.scaling(constant("single", 1, 100)) == [
+        "Only one device was measured, so nothing is said about scaling."
+    ]
+
+
+def test_choice_names_the_faster_way_and_whether_it_beats_one_process_at_the_same_global_batch():
+    runs = [
+        *constant("single", 1, 100),
+        *constant("single", 1, 100, batch=64),
+        *constant("single", 1, 160, batch=64, threads_per_device=2),
+        *constant("mirrored", 2, 120),
+        *constant("horovod", 2, 150),
+    ]
+    assert findings.choice(runs) == [
+        "cnn, 32 examples a device: horovod has 1.25× [1.25, 1.25] the throughput of mirrored: horovod is faster.",
+        "  Against one device at the same global batch, horovod on 2 devices makes 1.50× [1.50, 1.50] the steps a "
+        "second: worth having.",
+        "  Against one process with 2 cores at the same global batch, horovod on 2 devices makes 0.94× [0.94, 0.94] "
+        "the steps a second: not worth having.",
+    ]
+
+
+def test_choice_claims_nothing_where_the_interval_spans_one(sweep):
+    equal = fake_sweep(counts=(1, 2), batches=(32,))
+    for record in equal:
+        if record.spec["backend"] in ("mirrored", "horovod") and record.spec["devices"] == 2:
+            sign = 1 if record.spec["backend"] == "horovod" else -1
+            record.metrics["throughput"] = 1500 * (1 + 0.05 * sign * (-1) ** record.sweep["round"])
+    assert findings.choice(equal)[0].endswith(f": {stats.NO_DIFFERENCE}.")
+
+
+def test_losses_tell_following_from_leaving():
+    rows = [("horovod", 2e-7, 3e-6), ("horovod", 1e-7, 1e-6), ("independent", 0.1, 0.4)]
+    said = findings.losses(pd.DataFrame(rows, columns=["backend", "early_difference", "largest_difference"]))
+    assert said == [
+        "horovod follows the loss of one device at the same global batch: within 2e-07 at first, 3e-06 over all steps.",
+        "independent leaves the loss of one device at the same global batch: within 1e-01 at first, 4e-01 over all "
+        "steps.",
+    ]
+    assert findings.losses(pd.DataFrame()) == []
+
+
+def test_timed_and_sought_part_the_records(sweep):
+    search = fake_record(target_accuracy=0.9)
+    assert findings.sought([*sweep, search]) == [search]
+    assert len(findings.timed([*sweep, search])) == sum(not r.sweep["canary"] for r in sweep)
+
+
+def test_target_names_what_reached_it_first():
+    runs = [r for b, n in (("single", 1), ("horovod", 2)) for r in constant(b, n, 100, target_accuracy=0.9, steps=400)]
+    for record in runs:
+        record.metrics["time_to_target_s"] = 4.0 if record.spec["devices"] == 1 else 3.0
+    (said,) = findings.target(runs)
+    assert said == (
+        "90% test accuracy is reached first by cnn with horovod on 2 devices: 3 [3, 3] s, 1.33× [1.33, 1.33] as fast as "
+        "one device: sooner."
+    )
+    for record in runs:
+        record.metrics["time_to_target_s"] = 4.0 if record.spec["devices"] == 1 else 5.0
+    assert findings.target(runs)[0].endswith("with single on 1 device: 4 [4, 4] s; more devices do not bring it sooner.")
+    for record in runs:
+        record.metrics.pop("time_to_target_s")
+    assert findings.target(runs) == ["No configuration reached 90% test accuracy."]
+    assert findings.target([]) == []
+
+
+def test_cautions_tell_failures_few_repeats_and_drift():
+    calm = fake_sweep(counts=(1, 2))
+    assert findings.cautions(calm) == ["Nothing was flagged."]
+    few = findings.cautions(fake_sweep(counts=(1, 2), repeats=3))
+    assert few == ["Some configurations have 3 runs: below 5 take the intervals as a hint."]
+    drifted = findings.cautions(fake_sweep(counts=(1, 2), drift=0.8))
+    assert any("drift" in said or "canary" in said for said in drifted)
+    lost = findings.cautions([*fake_study(5), fake_record("horovod", 2, status="failed")])
+    assert any("1 of 41 runs failed" in said for said in lost)
