@@ -161,6 +161,24 @@ def cpu_quota(root: Path = Path("/")) -> float | None:
     return min(found, default=None)
 
 
+def cpu_times(root: Path = Path("/")) -> dict[int, tuple[float, float]]:
+    """
+    Return how long each CPU has worked for processes, and how long the hypervisor withheld it, since boot (s).
+
+    Returns
+    -------
+    dict of int to (float, float)
+        Time of user, nice and system by CPU, in ticks of usually 10 ms; interrupts belong to nobody and are left out.
+        Empty where the kernel does not tell (``/proc/stat``, proc(5)).
+    """
+    ticks_per_s = os.sysconf("SC_CLK_TCK")
+    found = {}
+    for cpu, times in re.findall(r"^cpu(\d+) ([\d ]+)$", _read(root / "proc/stat"), re.MULTILINE):
+        user, nice, system, _, _, _, _, steal, *_ = [int(t) / ticks_per_s for t in times.split()] + [0.0] * 8
+        found[int(cpu)] = (user + nice + system, steal)
+    return found
+
+
 def usable_memory_bytes(root: Path = Path("/")) -> int:
     """Return the installed memory (bytes), or the control groups' limit where that is less."""
     return min(psutil.virtual_memory().total, memory_limit_bytes(root) or 2**63)

@@ -33,5 +33,7 @@ METRICS: dict[str, Metric] = {
         Metric("model_flops_per_s", "FLOP/s", "Model FLOP/s", "higher", "training FLOPs per example x throughput"),
         Metric("first_step_s", "s", "Time to first step", "lower", "from run() to the end of the first training step"),
         Metric("warmup_steps", "1", "Warm-up steps", "none", "steps run, then undone, before the timed block"),
+        Metric("other_cores", "cores", "Used by others", "none",
+               "mean number of the machine's cores that processes other than the run's used while it trained"),
     )
 }  # fmt: skip

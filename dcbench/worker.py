@@ -8,12 +8,13 @@ import os
 import resource
 import socket
 import sys
+import time
 import traceback
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from dcbench import channel
+from dcbench import channel, hardware
 from dcbench.errors import DcbenchError, WorkerFailed
 from dcbench.spec import RunSpec
 
@@ -72,14 +73,23 @@ def _run(job: dict[str, Any], payload: bytes, report: Any) -> dict[str, Any]:
         compression=spec.compression,
     )
     events = EventFile(Path(job["run_dir"]) / "events.jsonl", place.rank)
+    load = {}
 
     def stage(name: str) -> None:
+        load[name] = _cpu_times()
         events.write({"state": name})
         report(name)
 
     summary = Training(spec, place, own, events, stage, cache_dir()).run()
     events.close()
-    return summary | _about_process(place.gpus)
+    return summary | _about_process(place.gpus) | {"load": load}
+
+
+def _cpu_times() -> dict[str, Any]:
+    """Return the CPU time that this process and all of the machine have used, and when that was (s)."""
+    own = resource.getrusage(resource.RUSAGE_SELF)
+    cpus = {str(cpu): times for cpu, times in hardware.cpu_times().items()}
+    return {"t_s": time.monotonic(), "own_s": own.ru_utime + own.ru_stime, "cpus": cpus}
 
 
 def _unpack(payload: bytes) -> dict[str, Any]:

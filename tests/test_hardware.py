@@ -78,6 +78,13 @@ def test_cores_of_different_physical_cores_come_first(tmp_path, monkeypatch) -> 
     assert hardware.usable_cores(2.0, tmp_path) == (0, 2)
 
 
+def test_time_that_each_cpu_worked_and_was_withheld(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(os, "sysconf", {"SC_CLK_TCK": 100}.__getitem__)
+    lines = "cpu  9 9 9 9 9 9 9 9 0 0\ncpu0 100 20 30 999 5 7 8 40 0 0\ncpu12 1 2 3 4\nintr 1 2 3\n"
+    assert hardware.cpu_times(write(tmp_path, proc__stat=lines)) == {0: (1.5, 0.4), 12: (0.06, 0.0)}
+    assert hardware.cpu_times(tmp_path / "nowhere") == {}
+
+
 def test_affinity_of_this_process_counts() -> None:
     before = os.sched_getaffinity(0)
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from dcbench.launch import load
 from dcbench.launch.group import Group
 from dcbench.launch.tasks import Task
 from dcbench.metrics import METRICS
@@ -97,6 +98,14 @@ def fill(record: Record, tasks: Sequence[Task], events: Iterable[Mapping[str, An
             record.flags.append(flag)
     if record.status == "ok":
         record.metrics = _metrics(record, summaries, started_s)
+        _add_load(record, summaries)
+
+
+def _add_load(record: Record, summaries: Sequence[Mapping[str, Any]]) -> None:
+    seen = load.measure([s.get("load", {}) for s in summaries], record.machine["cores"])
+    if seen is not None:
+        record.metrics["other_cores"] = seen.others
+        record.flags += seen.flags()
 
 
 def samples(events: Iterable[Mapping[str, Any]]) -> list[Series]:
