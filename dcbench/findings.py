@@ -209,7 +209,7 @@ def _against_one(ours: str, speeds: pd.Series, threads: int, alone: pd.Series) -
 
 
 def _devices(count: int) -> str:
-    return f"{count} device{'s' * (count != 1)}"
+    return f"{count} device{'' if count == 1 else 's'}"
 
 
 def _sooner(best: Any) -> str:

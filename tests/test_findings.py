@@ -127,12 +127,13 @@ def test_target_names_what_reached_it_first():
         record.metrics["time_to_target_s"] = 4.0 if record.spec["devices"] == 1 else 3.0
     (said,) = findings.target(runs)
     assert said == (
-        "90% test accuracy is reached first by cnn with horovod on 2 devices: 3 [3, 3] s, 1.33× [1.33, 1.33] as fast as "
-        "one device: sooner."
+        "90% test accuracy is reached first by cnn with horovod on 2 devices: 3 [3, 3] s, 1.33× [1.33, 1.33] as fast "
+        "as one device: sooner."
     )
     for record in runs:
         record.metrics["time_to_target_s"] = 4.0 if record.spec["devices"] == 1 else 5.0
-    assert findings.target(runs)[0].endswith("with single on 1 device: 4 [4, 4] s; more devices do not bring it sooner.")
+    (said,) = findings.target(runs)
+    assert said.endswith("with single on 1 device: 4 [4, 4] s; more devices do not bring it sooner.")
     for record in runs:
         record.metrics.pop("time_to_target_s")
     assert findings.target(runs) == ["No configuration reached 90% test accuracy."]
