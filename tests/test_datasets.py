@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from dcbench import datasets, hardware
-from dcbench.datasets import Order, _batches, _files, digits, image_folder, mnist
+from dcbench.datasets import Order, _batches, _bundled, _files, image_folder, mnist
 from dcbench.errors import SpecError, StoreError
 
 
@@ -191,7 +191,7 @@ def test_loading_digits_imports_neither_tensorflow_nor_scikit_learn(tmp_path):
 def test_a_damaged_cache_is_refused(tmp_path, content):
     path = tmp_path / "digits.npz"
     if content is None:
-        np.savez(path, **dict.fromkeys(digits.PARTS, np.zeros((3, 3), np.uint8)))
+        np.savez(path, **dict.fromkeys(_bundled.PARTS, np.zeros((3, 3), np.uint8)))
     else:
         path.write_bytes(content)
     with pytest.raises(SpecError, match=re.escape(str(path)) + r".*delete"):

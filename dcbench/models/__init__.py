@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import keras
 
 BACKWARD_RULE = "training = 3 × forward (Kaplan et al. 2020, section 2.1: backward takes twice forward)"
+FROZEN_RULE = "an upper bound, frozen weights need no gradient"
 
 
 def build(
@@ -127,6 +128,9 @@ def describe(model: keras.Model, input_shape: tuple[int, ...] | None = None) -> 
 
     trainable = model.trainable_weights
     flops, rule = forward_flops(model, input_shape)
+    if flops is not None:
+        frozen = any(layer.weights and not layer.trainable for layer in model._flatten_layers(include_self=True))
+        rule = "; ".join([rule, BACKWARD_RULE, *([FROZEN_RULE] if frozen else [])])
     return {
         "name": model.name,
         "layers": len(model.layers),
@@ -134,7 +138,7 @@ def describe(model: keras.Model, input_shape: tuple[int, ...] | None = None) -> 
         "trainable_parameters": int(sum(np.prod(w.shape) for w in trainable)),
         "gradient_bytes": int(sum(np.prod(w.shape) * _item_bytes(w.dtype) for w in trainable)),
         "flops_per_example": None if flops is None else 3 * flops,
-        "flops_rule": rule if flops is None else f"{rule}; {BACKWARD_RULE}",
+        "flops_rule": rule,
     }
 
 

@@ -10,11 +10,13 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from dcbench.models._recurrent import without_loops
+
 if TYPE_CHECKING:
     import keras
 
-COUNTED_ONCE = ("While", "StatelessWhile")
-NOT_SEEN = ("PartitionedCall", "StatefulPartitionedCall", "XlaLaunch", "PyFunc", "EagerPyFunc")
+LOOPS = ("While", "StatelessWhile")
+NOT_SEEN = ("PartitionedCall", "StatefulPartitionedCall", "XlaLaunch", "PyFunc", "EagerPyFunc", "CudnnRNNV3")
 
 
 def forward_flops(model: keras.Model, input_shape: tuple[int, ...] | None = None) -> tuple[int | None, str]:
@@ -30,30 +32,34 @@ def forward_flops(model: keras.Model, input_shape: tuple[int, ...] | None = None
     Returns
     -------
     flops : int or None
-        None where the shape of an input is not known.
+        None where the shape of an input is not known, or the profiler sees no operation.
     rule : str
         How they were counted.
 
     Notes
     -----
     TensorFlow's profiler knows matrix products, convolutions, pooling and elementwise arithmetic. ``Einsum``,
-    which it does not know, is counted from its equation. Where the profiler sees nothing at all, the layers'
-    kernels are counted: two operations a weight and output position.
+    which it does not know, is counted from its equation; a recurrent layer of Keras, whose loop it does not see,
+    as its number of steps times one step. Where nothing at all is seen, the layers' kernels are counted: two
+    operations a weight and output position.
     """
-    graph = _graph(model, input_shape)
+    with without_loops() as recurrent:
+        graph = _graph(model, input_shape)
     if graph is None:
         return None, "not counted: the model's inputs have no fixed shape"
-    profiled = _profile(graph)
     rule = "TensorFlow profiler, a multiply-add is 2"
-    operations = graph.get_operations()
-    if einsum := sum(_einsum_flops(op) for op in operations if op.type == "Einsum"):
-        profiled += einsum
-        rule += ", plus Einsum counted from its equations"
+    times = [(1, graph), *recurrent]
+    kinds = {op.type for _, part in times for op in part.get_operations()}
+    profiled = sum(count * (_profile(part) + _einsums(part)) for count, part in times)
     if not profiled:
-        return _kernel_flops(model), "2 operations a weight of each layer's kernel and output position"
-    kinds = {op.type for op in operations}
-    if not kinds.isdisjoint(COUNTED_ONCE):
-        rule += "; a lower bound, loops are counted once"
+        by_kernels = _kernel_flops(model)
+        if not by_kernels:
+            return None, "not counted: TensorFlow's profiler sees none of the model's operations"
+        return by_kernels, "2 operations a weight of each layer's kernel and output position"
+    rule += ", plus Einsum counted from its equations" if "Einsum" in kinds else ""
+    rule += ", a recurrent layer is its steps times one step" if recurrent else ""
+    if not kinds.isdisjoint(LOOPS):
+        rule += "; a lower bound, loops are not seen"
     if not kinds.isdisjoint(NOT_SEEN):
         rule += "; a lower bound, nested functions are not seen"
     return profiled, rule
@@ -62,8 +68,9 @@ def forward_flops(model: keras.Model, input_shape: tuple[int, ...] | None = None
 def _graph(model: keras.Model, input_shape: tuple[int, ...] | None) -> Any:
     import tensorflow as tf
 
-    known = getattr(model, "inputs", None) if input_shape is None else None
-    shape, dtype = (known[0].shape[1:], known[0].dtype) if known else (input_shape, "float32")
+    known = getattr(model, "inputs", None)
+    dtype = known[0].dtype if known else "float32"
+    shape = known[0].shape[1:] if known and input_shape is None else input_shape
     if shape is None or None in shape:
         return None
 
@@ -102,6 +109,10 @@ def _quiet(logger: logging.Logger) -> Iterator[None]:
         os.dup2(kept, 1)
         os.close(kept)
         logger.setLevel(level)
+
+
+def _einsums(graph: Any) -> int:
+    return sum(_einsum_flops(op) for op in graph.get_operations() if op.type == "Einsum")
 
 
 def _einsum_flops(operation: Any) -> int:
