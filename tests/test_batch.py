@@ -13,11 +13,13 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import nbformat
+import psutil
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from dcbench import batch
+from dcbench import batch, store
 from dcbench.batch import parameter, report
+from dcbench.cli import main
 from dcbench.errors import SpecError, StoreError, WorkerFailed
 
 PARAMETERS = """\
@@ -29,6 +31,7 @@ fast: bool = False  # leave checks out
 """
 
 
+PROJECT = Path(__file__).parents[1]
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 WIDTHS = "document.title = [innerWidth, document.body.scrollWidth, document.querySelector('main').scrollWidth]"
 
@@ -242,6 +245,57 @@ def test_sigterm_ends_the_kernel(tmp_path):
     while alive(kernel) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not alive(kernel)
+
+
+SPEC = "dcbench.RunSpec(model='linear', steps=10**7)"
+
+
+def descendants(pid):
+    """Return all processes below one, also those that have left its session."""
+    found = psutil.Process(pid).children(recursive=True)
+    return [p for p in found if p.is_running()]
+
+
+@pytest.mark.parametrize(
+    ("number", "cell", "exit_status"),
+    [
+        (signal.SIGINT, f"import dcbench\nawait dcbench.run({SPEC})", 130),
+        (signal.SIGTERM, f"import dcbench\ndcbench.run({SPEC}).result()", 143),
+    ],
+    ids=["Ctrl-C while a cell awaits", "SIGTERM while a cell blocks"],
+)
+def test_an_ended_batch_leaves_a_record_of_its_run_and_no_process(tmp_path, number, cell, exit_status):
+    path = notebook(tmp_path, new_code_cell(cell))
+    command = [sys.executable, "-m", "dcbench", "batch", str(path), "--output", str(tmp_path / "out")]
+    batch_run = subprocess.Popen(
+        command, env=os.environ | {"DCBENCH_RUNS": str(tmp_path / "runs"), "PYTHONPATH": str(PROJECT)}, cwd=PROJECT,
+        stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 120
+    while not any('"training"' in f.read_text() for f in tmp_path.glob("runs/*/events.jsonl")):
+        assert batch_run.poll() is None and time.monotonic() < deadline
+        time.sleep(0.1)
+    started = descendants(batch_run.pid)
+    assert len(started) >= 3  # the kernel, the engine, the rank
+    os.killpg(batch_run.pid, number)
+    _, said = batch_run.communicate(timeout=60)
+    assert batch_run.returncode == exit_status
+    assert "Traceback" not in said
+    assert exit_status != 130 or re.search(r"study\.ipynb was interrupted; the notebook up to there is .*\.ipynb", said)
+    [status] = store.load_records(tmp_path / "runs")["status"]
+    assert status in ("interrupted", "cancelled")  # by the end of the kernel, or by the cell that was interrupted
+    assert not psutil.wait_procs(started, timeout=10)[1]
+
+
+def test_a_cell_that_finds_bad_input_is_bad_input(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(PROJECT))
+    path = notebook(tmp_path, code("import dcbench; dcbench.RunSpec(model='cnm')"))
+    said = r"^unknown model 'cnm'; did you mean 'cnn'\?.* \(study\.ipynb stopped in its cell 2"
+    with pytest.raises(SpecError, match=said):
+        batch.run_notebook(path, output_dir=tmp_path / "out")
+    assert main(["batch", str(path), "--output", str(tmp_path / "out")]) == 2
+    [line] = capsys.readouterr().err.splitlines()[-1:]
+    assert line.startswith("dcbench: unknown model 'cnm'")
 
 
 def test_a_second_run_in_the_same_second_gets_its_own_name(tmp_path):

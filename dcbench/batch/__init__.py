@@ -43,8 +43,10 @@ def run_notebook(
         If the notebook or a parameter cannot be used; nothing has been written then.
     StoreError
         If the folder cannot be written.
+    SpecError, BackendUnavailable, StoreError
+        If a cell raised it; the message is that error's, then where it was.
     WorkerFailed
-        If a cell failed; the message names the partial notebook.
+        If a cell failed otherwise; the message names the partial notebook.
     """
     from dcbench.batch import execution, parameter, report
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import signal
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import papermill
+from jupyter_core.utils import run_sync
 from nbclient.exceptions import DeadKernelError
 from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import NBClientEngine, papermill_engines
@@ -18,9 +20,13 @@ from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
 from dcbench.batch import parameter
-from dcbench.errors import StoreError, WorkerFailed
+from dcbench.errors import BackendUnavailable, DcbenchError, SpecError, StoreError, WorkerFailed
 
 ENGINE = "dcbench"
+# an interrupted kernel is given half of this to end its runs with their records, the other half once it is terminated
+SHUTDOWN_S = 30.0
+INTERRUPT_S = 2.0  # given to the cell before that; a cell that awaits does not hear of an interrupt
+_BAD_INPUT = {kind.__name__: kind for kind in (SpecError, BackendUnavailable, StoreError)}
 
 
 class _Client(PapermillNotebookClient):
@@ -30,8 +36,20 @@ class _Client(PapermillNotebookClient):
         self._width = 0
         try:
             super().papermill_execute_cells()
+        except (KeyboardInterrupt, SystemExit):
+            self._interrupt()
+            raise
         finally:
             self._show("", end="\r" if sys.stderr.isatty() else "")
+
+    def _interrupt(self) -> None:
+        """Interrupt the cell and let it end, so that its runs end with it and the copy shows where it was."""
+        run_sync(self.km.interrupt_kernel)()
+        loop = asyncio.get_event_loop()
+        if waits := asyncio.all_tasks(loop):  # the wait for the cell's reply goes on where it was left
+            ended = asyncio.gather(*waits, return_exceptions=True)
+            with contextlib.suppress(TimeoutError):
+                loop.run_until_complete(asyncio.wait_for(ended, INTERRUPT_S))
 
     def process_message(self, *args: Any, **kwargs: Any) -> Any:
         message = args[0] if args else kwargs["msg"]
@@ -64,8 +82,9 @@ class _Engine(NBClientEngine):
             startup_timeout=kwargs.get(kept[0], 60),
             timeout=kwargs.get(kept[1]),
             store_widget_state=False,
-            config=Config(KernelManager={"transport": "ipc"}),  # sockets that only this user can reach
-            shutdown_kernel="immediate",
+            # sockets that only this user can reach
+            config=Config(KernelManager={"transport": "ipc", "shutdown_wait_time": SHUTDOWN_S}),
+            shutdown_kernel="graceful",
         )
         return client.execute()
 
@@ -84,10 +103,12 @@ def execute(source: Path, values: Mapping[str, Any], target: Path) -> Any:
 
     Raises
     ------
+    SpecError, BackendUnavailable, StoreError
+        If a cell raised one of these, or (StoreError) the copy cannot be written.
     WorkerFailed
-        If a cell raised or the kernel died.
-    StoreError
-        If the copy cannot be written.
+        If a cell raised anything else, or the kernel died.
+    KeyboardInterrupt
+        After Ctrl-C, once the kernel and its runs have ended.
     """
     escaped = str(target).replace("{", "{{").replace("}", "}}")  # papermill formats paths
     try:
@@ -101,10 +122,9 @@ def execute(source: Path, values: Mapping[str, Any], target: Path) -> Any:
                 cwd=source.resolve().parent,
             )
     except PapermillExecutionError as error:
-        reason = f"{error.ename}: {str(error.evalue).splitlines()[0] if error.evalue else ''}".rstrip(": ")
-        raise WorkerFailed(
-            f"{source.name} stopped in its cell {error.exec_count} with {reason}; the notebook up to there is {target}"
-        ) from error
+        raise _of_cell(error, source.name, target) from error
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"{source.name} was interrupted; the notebook up to there is {target}") from None
     except DeadKernelError as error:
         raise WorkerFailed(
             f"the kernel of {source.name} died (out of memory?); the notebook up to there is {target}"
@@ -113,6 +133,16 @@ def execute(source: Path, values: Mapping[str, Any], target: Path) -> Any:
         raise StoreError(
             f"{target} cannot be written: {error.strerror or error}; free space or choose another"
         ) from error
+
+
+def _of_cell(error: PapermillExecutionError, name: str, target: Path) -> DcbenchError:
+    """Return what a cell raised as an error of this process: bad input stays what it is."""
+    said = str(error.evalue).splitlines()[0] if error.evalue else ""
+    stopped = f"{name} stopped in its cell {error.exec_count}"
+    if error.ename in _BAD_INPUT and said:
+        return _BAD_INPUT[error.ename](f"{said} ({stopped}; the notebook up to there is {target})")
+    reason = f"{error.ename}: {said}".rstrip(": ")
+    return WorkerFailed(f"{stopped} with {reason}; the notebook up to there is {target}")
 
 
 @contextlib.contextmanager
