@@ -34,6 +34,11 @@ def root() -> Path:
     return Path(os.environ.get("DCBENCH_RUNS") or project() / "data" / "runs").expanduser()
 
 
+def samples() -> Path:
+    """Return the folder of the recorded runs that come with dcbench: one study on two CPU cores."""
+    return project() / "data" / "samples"
+
+
 def cache_dir() -> Path:
     """Return the folder of cached datasets: ``DCBENCH_CACHE``, else ``data/cache`` of the project."""
     return Path(os.environ.get("DCBENCH_CACHE") or project() / "data" / "cache").expanduser()

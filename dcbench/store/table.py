@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Runs: TypeAlias = "pd.DataFrame | Sequence[Record]"
+SAMPLES = "samples"  # named as a sweep
 FORMATS = ("csv", "json", "parquet")
 VERSIONS = ("dcbench", "python", "tensorflow", "keras", "horovod")
 _RUN = ("run_id", "status", "reason", "kind", "started_utc", "duration_s", "spec_hash")
@@ -108,7 +109,7 @@ def load_sweep(sweep: str | None = None, root: Path | None = None) -> list[Recor
     Parameters
     ----------
     sweep : str, optional
-        Its id; the sweep of the newest run unless given.
+        Its id; the sweep of the newest run unless given. ``"samples"`` is the study that comes with dcbench.
     root : Path, optional
         Folder of all runs; `store.root` unless given.
 
@@ -123,6 +124,8 @@ def load_sweep(sweep: str | None = None, root: Path | None = None) -> list[Recor
         If there is no sweep, or none of that id.
     """
     base = runs.root() if root is None else Path(root)
+    if sweep == SAMPLES:
+        base, sweep = runs.samples(), None
     table = load_records(base)
     known = table["sweep"].dropna()
     if known.empty:
