@@ -12,10 +12,11 @@ from dcbench.stats.intervals import (
     ratio_unpaired,
     verdict,
 )
+from dcbench.stats.laws import LAWS, LawFit, fit_scaling_law
 from dcbench.stats.scaling import KEY, scaling, speedups
 from dcbench.stats.target import time_to_target
 
 __all__ = [
-    "BOOTSTRAP_FROM", "CONFIDENCE", "KEY", "NO_DIFFERENCE", "SAME", "Estimate", "differences", "median_interval",
-    "ratio", "ratio_unpaired", "scaling", "speedups", "time_to_target", "verdict",
+    "BOOTSTRAP_FROM", "CONFIDENCE", "KEY", "LAWS", "NO_DIFFERENCE", "SAME", "Estimate", "LawFit", "differences",
+    "fit_scaling_law", "median_interval", "ratio", "ratio_unpaired", "scaling", "speedups", "time_to_target", "verdict",
 ]  # fmt: skip

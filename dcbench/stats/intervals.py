@@ -93,7 +93,7 @@ def median_interval(values: Iterable[float], confidence: float = CONFIDENCE) -> 
 
         low, high = median_cihs(sample, alpha=1 - confidence)
     else:
-        low, high = np.exp(_student(np.log(sample), confidence))
+        low, high = np.exp(student(np.log(sample), confidence))
     return Estimate(middle, min(float(low), middle), max(float(high), middle), len(sample))
 
 
@@ -127,7 +127,7 @@ def ratio(above: Iterable[float], below: Iterable[float], confidence: float = CO
     if len(logs) >= BOOTSTRAP_FROM:
         low, high = _bootstrap([logs], confidence)
     else:
-        low, high = _student(logs, confidence)
+        low, high = student(logs, confidence)
     return Estimate(math.exp(logs.mean()), math.exp(low), math.exp(high), len(logs))
 
 
@@ -214,7 +214,7 @@ def _positive(values: Iterable[float]) -> np.ndarray:
     return sample
 
 
-def _student(sample: np.ndarray, confidence: float) -> tuple[float, float]:
+def student(sample: np.ndarray, confidence: float) -> tuple[float, float]:
     """Return the t interval of a mean; NaN for one value."""
     return _welch([sample], confidence)
 
