@@ -41,15 +41,15 @@ def scaling(runs: Runs, mode: str = "weak", base: str = "single", ceiling: str =
     Returns
     -------
     list of str
-        Such as ``"cnn, 256 examples a device: horovod on 2 devices gives 1.93× [1.90, 1.95] the throughput of one;
+        The fastest first, such as ``"cnn, 256 examples a device: horovod on 2 devices gives 1.93× [1.90, 1.95] the throughput of one;
         the ceiling is 1.97× [1.95, 1.99]; communication and waiting cost 2 % [1, 3]."``
     """
     found = stats.scaling(tidy(runs), base=base, ceiling=ceiling, mode=mode)
     said = []
-    for (model, batch), rows in found.groupby(["model", "batch"], sort=False):
+    for (model, batch), rows in found.groupby(["model", "batch"]):
         most = rows[(rows["devices"] == rows["devices"].max()) & (rows["devices"] > 1)]
         top = next((row.speedup for row in most.itertuples() if row.backend == ceiling), None)
-        for row in most.itertuples():
+        for row in sorted(most.itertuples(), key=lambda row: -row.speedup.value):
             if row.backend not in (base, ceiling):
                 said.append(f"{model}, {_batch(batch, mode)}: {_gain(row)}{_cost(row, top)}.")
     return said or ["Only one device was measured, so nothing is said about scaling."]
@@ -75,7 +75,7 @@ def choice(runs: Runs, mode: str = "weak", base: str = "single", ceiling: str = 
     table = table[table["status"] == "ok"]
     most, said = table["devices"].max(), []
     ways = table[(table["devices"] == most) & ~table["backend"].isin([base, ceiling])]
-    for (model, batch), rows in ways.groupby(["model", "batch"], sort=False):
+    for (model, batch), rows in ways.groupby(["model", "batch"]):
         speeds = {backend: _by_round(found) for backend, found in rows.groupby("backend")}
         first, *others = sorted(speeds, key=lambda backend: -speeds[backend].median())
         said += [f"{model}, {_batch(batch, mode)}: {_contest(first, speeds[first], o, speeds[o])}." for o in others]
@@ -98,7 +98,7 @@ def losses(differences: pd.DataFrame, apart: str = "independent") -> list[str]:
         The backend that is meant to differ.
     """
     said = []
-    for backend, rows in differences.groupby("backend", sort=False) if len(differences) else ():
+    for backend, rows in differences.groupby("backend") if len(differences) else ():
         far = rows["largest_difference"].max()
         follows = "leaves" if backend == apart else "follows"
         said.append(
