@@ -14,9 +14,11 @@ from dcbench.stats.intervals import (
 )
 from dcbench.stats.laws import LAWS, LawFit, fit_scaling_law
 from dcbench.stats.scaling import KEY, scaling, speedups
+from dcbench.stats.series import outliers, steady_state
 from dcbench.stats.target import time_to_target
 
 __all__ = [
     "BOOTSTRAP_FROM", "CONFIDENCE", "KEY", "LAWS", "NO_DIFFERENCE", "SAME", "Estimate", "LawFit", "differences",
-    "fit_scaling_law", "median_interval", "ratio", "ratio_unpaired", "scaling", "speedups", "time_to_target", "verdict",
+    "fit_scaling_law", "median_interval", "outliers", "ratio", "ratio_unpaired", "scaling", "speedups", "steady_state",
+    "time_to_target", "verdict",
 ]  # fmt: skip
