@@ -112,7 +112,7 @@ def _checked_dict(name: str, value: Any) -> dict[str, Any]:
         plain = json.loads(json.dumps(value, allow_nan=False))
     except (TypeError, ValueError, RecursionError) as error:
         raise SpecError(
-            f"{name} holds a value that is not plain JSON ({error}); use numbers, strings, lists"
+            f"{name} holds a value that is not plain JSON ({error}); use finite numbers, strings, lists"
         ) from error
     bad = [k for k in value if not (isinstance(k, str) and k.isidentifier())]
     if bad:

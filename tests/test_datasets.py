@@ -187,15 +187,51 @@ def test_loading_digits_imports_neither_tensorflow_nor_scikit_learn(tmp_path):
     assert done.stdout.strip() == "[]"
 
 
+# --- diabetes
+
+
+def test_diabetes_is_standardised_by_its_training_rows(tmp_path):
+    first, second = load("diabetes", tmp_path), load("diabetes", tmp_path)
+    assert (first.source, second.source) == ("bundled", "cache")
+    assert (first.task, first.outputs, first.examples, first.input_shape) == ("regression", 1, 354, (10,))
+    assert (first.x.shape, first.y.shape, first.test[0].shape, first.test[1].shape) == (
+        (354, 10), (354, 1), (88, 10), (88, 1),
+    )  # fmt: skip
+    for values in (first.x, first.y):
+        assert np.abs(values.mean(0, np.float64)).max() < 1e-6 and np.abs(values.std(0) - 1).max() < 1e-5
+    for a, b in ((first.x, second.x), (first.y, second.y), *zip(first.test, second.test, strict=True)):
+        assert a.dtype == np.float32 and np.array_equal(a, b)
+
+
+def test_diabetes_is_scikit_learns(tmp_path):
+    bundled = pytest.importorskip("sklearn.datasets").load_diabetes(scaled=False)
+    data = load("diabetes", tmp_path)
+    ours = np.c_[np.concatenate([data.x, data.test[0]]), np.concatenate([data.y, data.test[1]])]
+    theirs = np.c_[bundled.data, bundled.target]
+    shuffled = np.random.RandomState(_bundled.SPLIT_SEED).permutation(442)
+    train, test = theirs[shuffled[88:]], theirs[shuffled[:88]]
+    expected = (np.concatenate([train, test]) - train.mean(0)) / train.std(0)
+    np.testing.assert_allclose(ours, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["digits", "diabetes"])
+def test_bundled_data_without_scikit_learn(tmp_path, monkeypatch, name):
+    monkeypatch.setattr(_bundled, "FOLDER", "sklearn/nowhere")
+    with pytest.raises(SpecError, match=f"dataset '{name}' needs scikit-learn's bundled file.*install"):
+        load(name, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["digits", "diabetes"])
 @pytest.mark.parametrize("content", [b"", b"not an archive", None])
-def test_a_damaged_cache_is_refused(tmp_path, content):
-    path = tmp_path / "digits.npz"
+def test_a_damaged_cache_is_refused(tmp_path, content, name):
+    path = tmp_path / f"{name}.npz"
     if content is None:
         np.savez(path, **dict.fromkeys(_bundled.PARTS, np.zeros((3, 3), np.uint8)))
     else:
         path.write_bytes(content)
     with pytest.raises(SpecError, match=re.escape(str(path)) + r".*delete"):
-        load("digits", tmp_path)
+        load(name, tmp_path)
 
 
 def test_an_unwritable_cache_is_one_sentence(tmp_path):

@@ -20,7 +20,7 @@ def load(cache: Path, allow_download: bool = False) -> Dataset:
     -------
     Dataset
         A regression: inputs (examples, 10), targets (examples, 1); 354 to train on and 88 to test, split once for
-        all. Inputs and targets are standardised to mean 0 and deviation 1 of the training rows, so that a mean
+        all. Inputs and targets are standardised to mean 0 and deviation 1 of the training rows: there a mean
         squared error of 1 is that of always predicting the mean, and 1 − error is R².
 
     Raises

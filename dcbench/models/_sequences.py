@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dcbench.errors import SpecError
+from dcbench.models._arguments import check_counts
 
 if TYPE_CHECKING:
     import keras
@@ -49,20 +50,6 @@ def read(
     inputs = keras.Input(input_shape)
     rows = (input_shape[0], math.prod(input_shape[1:]))
     return inputs, keras.layers.Reshape(rows)(inputs) if len(input_shape) == 3 else inputs
-
-
-def check_counts(model: str, **counts: Any) -> None:
-    """
-    Check arguments that count something.
-
-    Raises
-    ------
-    SpecError
-        If one is not a positive whole number.
-    """
-    for name, value in counts.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise SpecError(f"model {model!r} is given {name}={value!r}; give a positive whole number")
 
 
 def _check(model: str, input_shape: tuple[int, ...], vocabulary: int | None) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from dcbench.errors import SpecError
+from dcbench.models._arguments import check_dropout
 
 if TYPE_CHECKING:
     import keras
@@ -35,9 +36,15 @@ def build(
         Fraction dropped before the last layer.
     batch_norm : bool
         Whether to normalise the batch after each convolution.
+
+    Raises
+    ------
+    SpecError
+        If the examples are no images, or the fraction is out of range.
     """
     import keras
 
+    check_dropout("cnn", dropout)
     if len(input_shape) != 3:
         raise SpecError(
             f"model 'cnn' takes images (height, width, channels), the dataset gives "

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from dcbench.models._arguments import check_dropout
+
 if TYPE_CHECKING:
     import keras
 
@@ -29,9 +31,15 @@ def build(
         Keras activation of the hidden layers.
     dropout : float
         Fraction dropped after each hidden layer.
+
+    Raises
+    ------
+    SpecError
+        If the fraction is out of range.
     """
     import keras
 
+    check_dropout("mlp", dropout)
     layers = [keras.Input(input_shape), keras.layers.Flatten()]
     for units in hidden:
         layers.append(keras.layers.Dense(units, activation=activation))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dcbench.models._sequences import check_counts, read
+from dcbench.models._arguments import check_counts, check_dropout
+from dcbench.models._sequences import read
 
 if TYPE_CHECKING:
     import keras
@@ -38,7 +39,7 @@ def build(
     Raises
     ------
     SpecError
-        If the examples are no sequences or a count is not positive.
+        If the examples are no sequences, or an argument is out of range.
 
     Notes
     -----
@@ -47,6 +48,7 @@ def build(
     import keras
 
     check_counts("rnn", units=units, layers=layers)
+    check_dropout("rnn", dropout)
     inputs, x = read("rnn", input_shape, vocabulary, units)
     for number in range(layers):
         x = keras.layers.LSTM(units, return_sequences=number < layers - 1)(x)

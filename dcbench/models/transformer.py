@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dcbench.errors import SpecError
-from dcbench.models._sequences import check_counts, read
+from dcbench.models._arguments import check_counts, check_dropout
+from dcbench.models._sequences import read
 
 if TYPE_CHECKING:
     import keras
@@ -45,7 +46,7 @@ def build(
     Raises
     ------
     SpecError
-        If the examples are no sequences, a count is not positive, or the heads cannot share the width.
+        If the examples are no sequences, an argument is out of range, or the heads cannot share the width.
 
     Notes
     -----
@@ -57,6 +58,7 @@ def build(
     import keras
 
     check_counts("transformer", width=width, heads=heads, depth=depth, feedforward=feedforward)
+    check_dropout("transformer", dropout)
     if width % heads:
         raise SpecError(f"model 'transformer' is given width={width} for heads={heads}; make width a multiple of heads")
     layers = keras.layers
