@@ -305,6 +305,51 @@ def test_bad_exports_are_one_sentence(frame, tmp_path) -> None:
     assert not list(tmp_path.glob("**/.a.*"))
 
 
+def keep_in_sweep(root, sweep: str, place: int, second: int, status: str = "ok"):
+    """Write a fake record of a sweep; return its run's id."""
+    record = fake_record(status=status)
+    run_dir = store.create(record.spec, record.spec_hash, root)
+    record.run_id, record.started_utc = run_dir.name, f"2026-01-02T03:04:{second:02d}.000+00:00"
+    record.sweep = {"id": sweep, "key": "k", "seed": 0, "round": 0, "place": place, "canary": place == 0}
+    store.write(record, run_dir)
+    return run_dir.name
+
+
+def test_a_sweep_is_read_in_the_order_of_its_plan(root) -> None:
+    keep(root)
+    third, first = keep_in_sweep(root, "one", 2, 4), keep_in_sweep(root, "one", 0, 5)
+    keep_in_sweep(root, "one", 1, 1, "failed")
+    second = keep_in_sweep(root, "one", 1, 3)
+    keep_in_sweep(root, "one", 1, 6, "failed")
+    assert [r.run_id for r in store.load_sweep("one", root)] == [first, second, third]
+    assert [r.run_id for r in store.load_sweep(root=root)] == [first, second, third]
+    frame = store.tidy(store.load_sweep(root=root))
+    assert frame["sweep_place"].tolist() == [0, 1, 2] and frame["canary"].tolist() == [True, False, False]
+    assert set(frame["sweep_key"]) == {"k"} and store.load_records(root)["sweep_key"].isna().sum() == 1
+
+
+def test_of_a_place_that_never_ended_well_the_last_try_counts(root) -> None:
+    last = keep_in_sweep(root, "two", 3, 9, "cancelled")
+    keep_in_sweep(root, "two", 3, 8, "failed")
+    assert [r.run_id for r in store.load_sweep("two", root)] == [last]
+
+
+def test_the_sweep_of_the_newest_run_is_the_one_that_is_read(root) -> None:
+    new, old = keep_in_sweep(root, "a", 0, 20), keep_in_sweep(root, "b", 0, 10)
+    assert [r.run_id for r in store.load_sweep(root=root)] == [new]
+    assert [r.run_id for r in store.load_sweep("b", root)] == [old]
+
+
+def test_a_sweep_that_is_not_there_is_one_sentence(root) -> None:
+    with pytest.raises(StoreError, match=r"there is no sweep in .*runs; make one with dcbench\.sweep"):
+        store.load_sweep(root=root)
+    keep_in_sweep(root, "20260102T030405-abcdef", 0, 1)
+    with pytest.raises(StoreError, match=r"there is no sweep '20260102T030405-abcdee' in .*did you mean"):
+        store.load_sweep("20260102T030405-abcdee", root)
+    with pytest.raises(StoreError, match=r"there is no sweep 7 in .*the newest is '20260102T030405-abcdef'"):
+        store.load_sweep(7, root)
+
+
 def test_a_copied_store_is_read_where_it_is(root, tmp_path) -> None:
     name = keep(root).name
     shutil.copytree(root, tmp_path / "copy")

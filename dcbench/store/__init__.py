@@ -16,10 +16,9 @@ from dcbench.store.runs import (
     root,
     samples,
 )
-from dcbench.store.table import COLUMNS, Runs, export, load_records, load_sweep, tidy, write
+from dcbench.store.table import COLUMNS, Runs, by_time, export, load_records, load_sweep, tidy, write
 
 __all__ = [
-    "COLUMNS", "Runs", "cache_dir", "check_removable", "create", "export", "find_run", "is_run_id", "load_record",
-    "load_records", "load_sweep", "new_id", "read_events", "remove", "root", "samples",
-    "tidy", "write",
+    "COLUMNS", "Runs", "by_time", "cache_dir", "check_removable", "create", "export", "find_run", "is_run_id",
+    "load_record", "load_records", "load_sweep", "new_id", "read_events", "remove", "root", "samples", "tidy", "write",
 ]  # fmt: skip

@@ -102,6 +102,11 @@ def load_records(root: Path | None = None) -> pd.DataFrame:
     return table
 
 
+def by_time(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows in the order in which their runs started, to the millisecond; names tell it to the second."""
+    return table.sort_values("started_utc", kind="stable", na_position="first")
+
+
 def load_sweep(sweep: str | None = None, root: Path | None = None) -> list[Record]:
     """
     Read the records of one sweep, canaries included.
@@ -126,7 +131,7 @@ def load_sweep(sweep: str | None = None, root: Path | None = None) -> list[Recor
     base = runs.root() if root is None else Path(root)
     if sweep == SAMPLES:
         base, sweep = runs.samples(), None
-    table = load_records(base)
+    table = by_time(load_records(base))
     known = table["sweep"].dropna()
     if known.empty:
         raise StoreError(f"there is no sweep in {base}; make one with dcbench.sweep")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dcbench import store
 from dcbench.hardware import Machine
 from dcbench.spec import RunSpec
 
@@ -144,10 +145,10 @@ def unfinished(table: pd.DataFrame, key: str, planned: Sequence[Planned]) -> pd.
         The rows of the newest sweep of that key; None where there is none, or each of its places has a run that ended
         by itself, well or not.
     """
-    same = table[table["sweep_key"] == key]
+    same = store.by_time(table[table["sweep_key"] == key])
     if same.empty:
         return None
-    rows = same[same["sweep"] == same["sweep"].max()]
+    rows = same[same["sweep"] == same["sweep"].iloc[-1]]
     concluded = set(rows.loc[~rows["status"].isin(OPEN), "sweep_place"])
     return rows if any(p.place not in concluded for p in without_passed(planned, rows)) else None
 
