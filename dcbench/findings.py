@@ -41,8 +41,8 @@ def scaling(runs: Runs, mode: str = "weak", base: str = "single", ceiling: str =
     Returns
     -------
     list of str
-        The fastest first, such as ``"cnn, 256 examples a device: horovod on 2 devices gives 1.93× [1.90, 1.95] the throughput of one;
-        the ceiling is 1.97× [1.95, 1.99]; communication and waiting cost 2 % [1, 3]."``
+        The fastest first, such as ``"cnn, 256 examples a device: horovod on 2 devices gives 1.93× [1.90, 1.95] the
+        throughput of one; the ceiling is 1.97× [1.95, 1.99]; communication and waiting cost 2 % [1, 3]."``
     """
     found = stats.scaling(tidy(runs), base=base, ceiling=ceiling, mode=mode)
     said = []
