@@ -50,6 +50,11 @@ def runs_list(chosen: argparse.Namespace) -> int:
 
     records = store.load_records()
     skipped = records.attrs["skipped"]
+    if chosen.sweep is not None:
+        known = list(records["sweep"].dropna().unique())
+        if chosen.sweep not in known:
+            raise SpecError(f"there is no sweep {chosen.sweep!r} in {store.root()}{nearest(chosen.sweep, known)}")
+        records = records[records["sweep"] == chosen.sweep]
     if chosen.last is not None:
         if not chosen.last.isdigit() or int(chosen.last) < 1:
             raise SpecError(
@@ -59,7 +64,11 @@ def runs_list(chosen: argparse.Namespace) -> int:
     if chosen.json:
         print(records.to_json(orient="records", date_format="iso", indent=1))
     elif len(records):
-        print(table([_listed(row) for row in records[list(_LISTED)].itertuples(index=False)], _LISTED))
+        rows = [_listed(row) for row in records[list(_LISTED)].itertuples(index=False)]
+        if chosen.sweep is not None:
+            places = zip(records["round"], records["canary"], strict=True)
+            rows = [[int(k), "yes" if c else "no", *row] for (k, c), row in zip(places, rows, strict=True)]
+        print(table(rows, _LISTED if chosen.sweep is None else ("round", "canary", *_LISTED)))
     else:
         print(f"no records in {clean(store.root())}; make one with 'dcbench run'")
     for name, reason in skipped.items():

@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from dcbench import __version__, registry, spec
-from dcbench.cli import actions, run
+from dcbench.cli import actions, compare, run, sweep
 from dcbench.errors import SpecError
 from dcbench.options import default
+
+_WORDS = {"bool": "true|false", "dict": "KEY=VALUE"}
+_GLOBAL_BATCH = {"doc": "examples per step over all devices, instead of batch_per_device"}
 
 
 def _dashed(word: str) -> str:
@@ -70,6 +73,8 @@ def _parser() -> argparse.ArgumentParser:
     doctor.add_argument("--json", action="store_true", help="print the checks as JSON")
     doctor.set_defaults(act=actions.doctor)
     _add_run(commands)
+    _add_sweep(commands)
+    _add_compare(commands)
     _add_runs(commands)
     batch = commands.add_parser("batch", help="run a notebook and write its report", allow_abbrev=False)
     batch.add_argument("notebook", type=Path)
@@ -90,17 +95,52 @@ def _add_run(commands: Any) -> None:
     command.set_defaults(act=run.run)
     for field in spec.fields():
         _add_field(command, field.name, str(field.type), field.metadata, default(field))
-    about = {"doc": "examples per step over all devices, instead of batch_per_device"}
-    _add_field(command, "global_batch", "int", about, None)
+    _add_field(command, "global_batch", "int", _GLOBAL_BATCH, None)
 
 
-def _add_field(parser: argparse.ArgumentParser, name: str, kind: str, metadata: Any, initial: Any) -> None:
+def _add_sweep(commands: Any) -> None:
+    command = commands.add_parser(
+        "sweep", help="run a grid of configurations, repeated and interleaved", allow_abbrev=False, epilog=sweep.EPILOG,
+        usage="dcbench sweep [--FIELD VALUE [VALUE ...]]... [OPTION]...",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    command.add_argument("--repeats", default="5", metavar="N", help="runs of each configuration [5]")
+    command.add_argument("--order-seed", default="0", metavar="N", help="seed of the order of the runs [0]")
+    command.add_argument("--fresh", action="store_true", help="start anew, whatever was interrupted")
+    command.add_argument("--no-canary", action="store_true", help="leave out the runs that show a drift of the machine")
+    command.add_argument("--json", action="store_true", help="print one JSON document")
+    command.set_defaults(act=sweep.sweep)
+    for field in spec.fields():
+        _add_field(command, field.name, str(field.type), field.metadata, default(field), several=True)
+    _add_field(command, "global_batch", "int", _GLOBAL_BATCH, None, several=True)
+
+
+def _add_compare(commands: Any) -> None:
+    command = commands.add_parser(
+        "compare", help="compare two configurations", allow_abbrev=False, epilog=compare.EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    command.add_argument("a", metavar="A", help="runs to compare with")
+    command.add_argument("b", metavar="B", help="runs to compare")
+    command.add_argument("--metric", default="throughput", help="what to compare [throughput]")
+    command.add_argument("--sweep", default=None, metavar="ID", help="sweep of key=value pairs [the newest]")
+    command.add_argument("--allow-unlike", action="store_true", help="compare runs of unlike machines")
+    command.add_argument("--json", action="store_true", help="print one JSON document")
+    command.set_defaults(act=compare.compare)
+
+
+def _add_field(
+    parser: argparse.ArgumentParser, name: str, kind: str, metadata: Any, initial: Any, several: bool = False
+) -> None:
     flag = f"--{name.replace('_', '-')}"
     choices = f" ({', '.join(metadata['choices'])})" if "choices" in metadata else ""
     usual = "" if initial in (None, {}) else f" [{initial}]"
     text = (metadata["doc"] + choices + usual).replace("%", "%%")
     described: dict[str, Any] = {"dest": name, "default": argparse.SUPPRESS, "help": text}
-    if kind == "bool":
+    if several:
+        word = _WORDS.get(kind.split("[")[0], kind.split(" |")[0].upper())
+        parser.add_argument(flag, nargs="+", metavar=word, **described)
+    elif kind == "bool":
         parser.add_argument(flag, action=argparse.BooleanOptionalAction, **described)
     elif kind.startswith("dict"):
         parser.add_argument(flag, nargs="+", metavar="KEY=VALUE", **described)
@@ -113,6 +153,7 @@ def _add_runs(commands: Any) -> None:
     verbs = group.add_subparsers(required=True, metavar="ACTION", dest="action")
     listing = verbs.add_parser("list", help="list runs, the newest last", allow_abbrev=False)
     listing.add_argument("--last", default=None, metavar="N", help="only the newest N")
+    listing.add_argument("--sweep", default=None, metavar="ID", help="only the runs of a sweep, with their rounds")
     listing.add_argument("--json", action="store_true")
     listing.set_defaults(act=actions.runs_list)
     show = verbs.add_parser("show", help="show one record", allow_abbrev=False)

@@ -46,8 +46,13 @@ def _status(record: Record) -> int:
     if record.ok:
         return OK
     print(f"dcbench: run {clean(record.run_id)} {record.status}: {clean(record.reason)}", file=sys.stderr)
+    return BAD_INPUT if is_bad_input(record) else FAILED
+
+
+def is_bad_input(record: Record) -> bool:
+    """Whether a failed run's input made it impossible."""
     kinds = [w.get("error_kind") for w in record.workers if isinstance(w, dict)]
-    return BAD_INPUT if any(kind in _BAD_INPUT_KINDS for kind in kinds) else FAILED
+    return any(kind in _BAD_INPUT_KINDS for kind in kinds)
 
 
 def follow(events: Iterable[dict[str, Any]], wanted: spec.RunSpec, progress: Progress) -> None:
@@ -105,12 +110,13 @@ def spec_from(given: dict[str, Any]) -> spec.RunSpec:
         As from `RunSpec`; a word that is no number is left for it to refuse.
     """
     kinds = {f.name: str(f.type) for f in spec.fields()} | {"global_batch": "int"}
-    return spec.RunSpec(**{n: _value(n, kinds[n], v) for n, v in given.items() if n in kinds})
+    return spec.RunSpec(**{n: value_of(n, kinds[n], v) for n, v in given.items() if n in kinds})
 
 
-def _value(name: str, kind: str, word: Any) -> Any:
+def value_of(name: str, kind: str, word: Any) -> Any:
+    """Return what a word (of a dictionary, words) means for a field of a type; what it cannot be stays a word."""
     if kind.startswith("dict"):
-        return _dictionary(name, word)
+        return dictionary(name, word)
     if isinstance(word, str) and "None" in kind and word.lower() == "none":
         return None
     for convert in (int, float) if kind.startswith(("int", "float")) else ():
@@ -121,7 +127,7 @@ def _value(name: str, kind: str, word: Any) -> Any:
     return word
 
 
-def _dictionary(name: str, words: list[str]) -> dict[str, Any]:
+def dictionary(name: str, words: list[str]) -> dict[str, Any]:
     """Read one JSON object, or several ``key=value`` with JSON values (else text)."""
     if words[0].lstrip().startswith("{"):
         try:

@@ -132,7 +132,7 @@ def compare(a: Side, b: Side, metric: str = "throughput", allow_unlike: bool = F
     if apart and not allow_unlike:
         raise SpecError(
             f"a ran on {where(one.conditions)} and b on {where(other.conditions)}, which are unlike machines "
-            f"({'; '.join(apart)}); compare runs of one machine, or say allow_unlike=True"
+            f"({'; '.join(apart)}); compare runs of one machine, or ask for it with allow_unlike"
         )
     rows_a, rows_b, paired, lone = _matched(one.rows, other.rows)
     values_a, values_b = rows_a[metric].to_numpy(float), rows_b[metric].to_numpy(float)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -148,7 +149,9 @@ def _range(values: pd.Series) -> str:
 
 
 def _flags(cells: pd.Series) -> str:
-    return "; ".join(sorted({flag for cell in cells.dropna() for flag in cell.split("; ") if flag})) or _NONE
+    """List the flags of all runs, alike but for their numbers."""
+    flags = {re.sub(r"\d+(\.\d+)?", "…", flag) for cell in cells.dropna() for flag in cell.split("; ") if flag}
+    return "; ".join(sorted(flags)) or _NONE
 
 
 def _source(record: Record, name: str) -> str:
