@@ -98,6 +98,30 @@ def test_sparse_gradients(fields: dict[str, object]) -> None:
         assert_equal(one, train(model=embedding_model, **fields, **place))
 
 
+def tokens():
+    import numpy as np
+
+    random = np.random.RandomState(0)
+    x = random.randint(0, 17, (256, 12))
+    return x, (x[:, 0] + x[:, -1]) % 5
+
+
+@pytest.mark.parametrize("model", ["rnn", "transformer"])
+@pytest.mark.parametrize(
+    ("fields", "others"),
+    [
+        (OPTIMIZERS["sgd"], PLACES),
+        (OPTIMIZERS["adam"] | {"dataset": tokens, "model_args": {"vocabulary": 17}}, PLACES),
+        (OPTIMIZERS["sgd"], [{"jit_compile": True}]),
+    ],
+    ids=["sgd", "tokens-adam", "xla"],
+)
+def test_sequence_models(model: str, fields: dict[str, object], others: list[dict[str, object]]) -> None:
+    one = train(model=model, **fields)
+    for other in others:
+        assert_equal(one, train(model=model, **fields, **other))
+
+
 def test_short_tail_of_an_epoch_counts_by_its_true_size() -> None:
     fields = {"epochs": 1, "steps": None, "global_batch": 200, "accumulation": 2, "lr_schedule": "cosine"}
     one = train(**fields)
@@ -120,10 +144,11 @@ def test_ways_of_execution_agree(fields: dict[str, object]) -> None:
 
 def test_loss_scaling_and_compression_stay_close() -> None:
     """Half precision rounds differently per batch split: losses agree, and ranks still agree to the bit."""
-    one = train(precision="mixed_float16")
-    for place in PLACES:
-        many = train(precision="mixed_float16", **place)
-        np.testing.assert_allclose(many.loss, one.loss, rtol=5e-3)
+    for model, places in (("mlp", PLACES), ("rnn", PLACES[1:]), ("transformer", PLACES[:1])):
+        one = train(model=model, precision="mixed_float16")
+        for place in places:
+            many = train(model=model, precision="mixed_float16", **place)
+            np.testing.assert_allclose(many.loss, one.loss, rtol=5e-3)
     full = train(backend="horovod", devices=2)
     compressed = train(backend="horovod", devices=2, compression="fp16")
     np.testing.assert_allclose(compressed.loss, full.loss, rtol=1e-3)

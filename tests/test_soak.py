@@ -41,13 +41,16 @@ def test_two_hundred_runs_leave_nothing_behind() -> None:
     assert memory_after < memory * 1.1 + 5e6
 
 
-@pytest.mark.parametrize("model", ["ResNet50", "VGG16", "MobileNetV2"])
+APPLICATIONS = {"ResNet50": 32, "VGG16": 32, "MobileNetV2": 32, "EfficientNetB0": 32, "InceptionV3": 75}
+
+
+@pytest.mark.parametrize("model", APPLICATIONS)
 @pytest.mark.parametrize(("backend", "devices"), BACKENDS)
 def test_keras_applications_train_on_every_backend(model: str, backend: str, devices: int) -> None:
     record = train(
         model=model,
         dataset="synthetic",
-        dataset_args={"shape": [32, 32, 3], "outputs": 10, "examples": 64},
+        dataset_args={"shape": [APPLICATIONS[model]] * 2 + [3], "outputs": 10, "examples": 64},
         backend=backend,
         devices=devices,
         batch_per_device=4,

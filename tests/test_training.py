@@ -288,6 +288,29 @@ def test_a_fixed_loss_scale_changes_nothing() -> None:
     np.testing.assert_allclose(scaled.loss, plain.loss, rtol=1e-6)
 
 
+@pytest.mark.parametrize(("backend", "devices"), [("single", 1), ("mirrored", 2), ("horovod", 2)])
+def test_regression_reaches_the_least_squares_optimum(backend: str, devices: int) -> None:
+    """All rows in each step: gradient descent then ends where the normal equations do."""
+    from dcbench import datasets
+    from dcbench.store import cache_dir
+
+    record = train(
+        backend=backend, devices=devices, model="linear", dataset="diabetes", batch_per_device=354 // devices,
+        steps=600, learning_rate=0.1, optimizer_args={"momentum": 0.9}, evaluate=True, save_model=True,
+    )  # fmt: skip
+    assert record.status == "ok", record.reason
+    assert record.data["task"] == "regression" and "test_accuracy" not in record.metrics
+    data = datasets.load("diabetes", {}, cache_dir())
+    rows, test = (np.c_[x, np.ones(len(x))].astype("float64") for x in (data.x, data.test[0]))
+    optimum = np.linalg.lstsq(rows, data.y)[0]
+    with zipfile.ZipFile(Path(record.path) / "model.keras") as archive, archive.open("model.weights.h5") as file:
+        stored = h5py.File(file)["layers/dense/vars"]
+        weights = np.concatenate([stored["0"][()], stored["1"][()][None]])
+    np.testing.assert_allclose(weights, optimum, atol=1e-5)
+    assert record.loss[-1] == pytest.approx(np.mean((rows @ optimum - data.y) ** 2), rel=1e-5)
+    assert record.metrics["test_loss"] == pytest.approx(np.mean((test @ optimum - data.test[1]) ** 2), rel=1e-5)
+
+
 def test_evaluation_without_a_test_split_is_refused() -> None:
     record = train(model=silent_model, dataset=numbered, evaluate=True)
     assert record.status == "failed" and "test split" in record.reason
