@@ -22,7 +22,7 @@ SPEED = {
     "horovod": {1: 0.97, 2: 1.5, 4: 2.7, 8: 4.4},
     "independent": {1: 1.0, 2: 1.8, 4: 3.5, 8: 6.7},
 }
-MODELS = {"cnn": 1.0, "mlp": 14.0, "transformer": 0.2}  # relative speed
+MODELS = {"cnn": 1.0, "mlp": 14.0, "linear": 40.0}  # relative speed
 CONFIGURATIONS = (
     ("single", 1, 32),
     ("mirrored", 1, 32),
@@ -100,7 +100,7 @@ def fake_sweep(
         for batch in batches
         for b in SPEED
         for n in counts
-        if n in SPEED[b]
+        if n in SPEED[b] and not (b == "independent" and "target_accuracy" in fields)
     ]
     records = [_canary(seed, -1, 1.0) for seed in range(3)]
     for k in range(repeats):
@@ -115,8 +115,10 @@ def fake_sweep(
 
 
 def fake_table(rows: int) -> pd.DataFrame:
-    """Make a table of many runs fast: that of a sweep, over and over, with fresh noise; 20 configurations a model."""
-    one = store.tidy([r for r in fake_sweep(repeats=1, models=tuple(MODELS), batches=(32, 64)) if not r.sweep["canary"]])
+    """Make a table of many runs fast: that of a sweep, over and over, with fresh noise."""
+    one = store.tidy(
+        [r for r in fake_sweep(repeats=1, models=tuple(MODELS), batches=(32, 64)) if not r.sweep["canary"]]
+    )
     table = pd.concat([one] * (rows // len(one) + 1), ignore_index=True).iloc[:rows]
     random = np.random.default_rng(0)
     noise = np.exp(random.normal(0, 0.05, rows))

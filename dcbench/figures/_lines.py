@@ -15,7 +15,7 @@ from dcbench.stats import Estimate
 
 GROUP = ("model", "dataset", "batch")
 LINE = (*GROUP, "backend", "variant")
-MOST_TOGETHER, MOST_PANELS, _MOST_TICKS = 3, 4, 8
+MOST_TOGETHER, MOST_PANELS, _MOST_TICKS = 2, 4, 8
 _LOG_FROM = 8  # times the least number of devices
 
 

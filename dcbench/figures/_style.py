@@ -10,17 +10,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
+from plotly.subplots import make_subplots
 
 from dcbench import stats
 from dcbench.figures._theme import COLOURS, DARK, LIGHT, darkened
 from dcbench.stats import Estimate
 from dcbench.store import Runs, tidy
+from dcbench.sweeps.outcome import DRIFT
 
 CONFIG = {"showSendToCloud": False, "displaylogo": False}
 MAX_MARKS = 2000  # in one figure: more cannot be told apart, and take a browser seconds
 _CPU_NOTE = "CPU cores show the method and this machine, not a data centre"
 _WIDTH_PX = 700  # of a report's page, the narrowest place a figure is shown at
 _MOST_MACHINES = 3
+_ASKED = ("machine", "device_type", "tensorflow_version", "keras_version")
 _CONFIGURATION = ("model", "dataset", *stats.KEY, "spec_hash")
 
 
@@ -69,6 +72,7 @@ def caption(runs: Runs, repeats: bool = True, notes: Iterable[str] = ()) -> str:
         Lines separated by ``<br>``, short enough for a report's page.
     """
     table = tidy(runs)
+    table = table.reindex(columns=[*table, *(name for name in _ASKED if name not in table)])
     names = [plain(m) for m in pd.unique(table["machine"].dropna())] or ["unknown machine"]
     more = [f"and {len(names) - _MOST_MACHINES} more machines"] * (len(names) > _MOST_MACHINES)
     machines = ", ".join([*names[:_MOST_MACHINES], *more])
@@ -79,8 +83,21 @@ def caption(runs: Runs, repeats: bool = True, notes: Iterable[str] = ()) -> str:
     ]
     on_cores = machines.rstrip("s").endswith("core") or set(table["device_type"]) == {"cpu"}
     second = [_counted(table)] * repeats + [_CPU_NOTE] * on_cores
-    lines = [line for part in ([machines, *versions], second) for line in _folded(part)]
-    return "<br>".join([*lines, *(line for note in notes for line in textwrap.wrap(note, _columns(11.5)))])
+    parts = ([machines, *versions], second, *([note] for note in (*_drifts(table), *notes)))
+    return "<br>".join(line for part in parts for line in _folded(part))
+
+
+def _drifts(table: pd.DataFrame) -> list[str]:
+    """Say how far a sweep's canary moved from its start to its end, where that is beyond chance."""
+    if "canary" not in table or not table["canary"].isin([True]).any():
+        return []
+    said = []
+    for _, rows in table[table["canary"].isin([True]) & (table["status"] == "ok")].groupby("sweep"):
+        first, last = (rows.loc[rows["round"] == k, "throughput"] for k in (-1, rows["round"].max()))
+        found = stats.ratio_unpaired(last, first) if min(len(first), len(last)) > 1 else None
+        if found and abs(found.value - 1) > DRIFT and stats.verdict(found) != stats.NO_DIFFERENCE:
+            said.append(f"the machine drifted: the canary's speed in the end was {found:.2f} times that at the start")
+    return said
 
 
 def measured(runs: Runs) -> pd.DataFrame:
@@ -166,6 +183,25 @@ def finished(made: go.Figure, title: str, under: str, panel_px: int) -> Figure:
 def headed(made: go.Figure) -> go.Figure:
     """Put the headings of panels, of which each row has one, to the left."""
     return made.for_each_annotation(lambda a: a.update(x=0, xanchor="left", font={"size": 13, "weight": 600}))
+
+
+def stacked(names: Sequence[str], rows: Sequence[int], row_px: int, panel_px: int) -> go.Figure:
+    """
+    Return panels one below the other, each with its name where there are several, and as high as its rows need.
+
+    Parameters
+    ----------
+    names : sequence of str
+    rows : sequence of int
+        How many rows each panel has.
+    row_px, panel_px : int
+        Height of a row, and of a panel beside its rows.
+    """
+    whole = sum(rows) * row_px + len(rows) * panel_px
+    titles = [plain(name) for name in names] if len(names) > 1 else None
+    gap = panel_px / whole if len(names) > 1 else 0
+    made = make_subplots(rows=len(names), cols=1, row_heights=list(rows), vertical_spacing=gap, subplot_titles=titles)
+    return headed(made)
 
 
 def _legend_px(made: go.Figure) -> int:

@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 
 # Okabe and Ito's palette (2008), told apart by readers with any colour vision
 COLOURS = {"single": "#4D4D4D", "mirrored": "#0072B2", "horovod": "#D55E00", "independent": "#009E73"}
-QUIET, PALE = "#7B8794", "#8C8C8C"  # ideals and limits; a broad line that others lie on
+TEXT, QUIET, PALE = "#1F2933", "#7B8794", "#8C8C8C"  # words; ideals and limits; a broad line that others lie on
 DASHES = {"single": "solid", "mirrored": "dash", "horovod": "dot", "independent": "dashdot"}
 LINES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")  # of a backend's variants
 MARKERS = {
@@ -27,7 +27,7 @@ MARKERS = {
 _FURTHER_COLOURS = ("#4B00D1", "#5C3A00")
 _FURTHER_MARKERS = ("triangle-down", "bowtie", "hourglass", "star-diamond", "star-triangle-up", "hexagram")
 
-_LIGHT = {"paper": "#FFFFFF", "text": "#1F2933", "muted": "#52606D", "grid": "#E4E7EB", "axis": "#B8C0C8"}
+_LIGHT = {"paper": "#FFFFFF", "text": TEXT, "muted": "#52606D", "grid": "#E4E7EB", "axis": "#B8C0C8"}
 _DARK = {"paper": "#14191F", "text": "#E8ECF0", "muted": "#A9B4C0", "grid": "#2C343D", "axis": "#56616C"}
 DARK_OF = {
     "#4D4D4D": "#D0D4D9",
@@ -57,7 +57,7 @@ def marker(model: str) -> str:
 
     Examples
     --------
-    >>> marker("cnn"), marker("cnn", ) == marker("mlp")
+    >>> marker("cnn"), marker("cnn") == marker("mlp")
     ('circle', False)
     """
     return MARKERS.get(model, _FURTHER_MARKERS[_hash(model) % len(_FURTHER_MARKERS)])

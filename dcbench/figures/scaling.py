@@ -39,7 +39,7 @@ def plot_scaling(runs: Runs, base: str = "single", ceiling: str = "independent",
     Parameters
     ----------
     runs : DataFrame or sequence of Record
-        As from `dcbench.load_records`. Up to three models at one batch share a panel; otherwise each model and batch
+        As from `dcbench.load_records`. Two models at one batch share a panel; otherwise each model and batch
         has its own, and of more than four the least and the largest batches are drawn.
     base, ceiling, mode : str
         As for `stats.scaling`.

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import pandas as pd
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
 from dcbench import stats
 from dcbench.errors import SpecError
 from dcbench.figures._configurations import configured, first_rows
-from dcbench.figures._style import MAX_MARKS, Figure, bars, caption, finished, measured, plain, rounded
+from dcbench.figures._style import MAX_MARKS, Figure, bars, caption, finished, measured, rounded, stacked
 from dcbench.figures._theme import colour, marker, translucent
 from dcbench.metrics import METRICS
 from dcbench.store import Runs
 
-_ROW_PX, _PANEL_PX = 36, 75
+_ROW_PX, _PANEL_PX = 36, 95
 _QUANTILES = {"lowerfence": 0.05, "q1": 0.25, "median": 0.5, "q3": 0.75, "upperfence": 0.95}
 
 
@@ -42,20 +41,14 @@ def plot_throughput(runs: Runs) -> Figure:
     many = len(shown) + counts.sum() > MAX_MARKS
     if many:
         notes = [*notes, "boxes: quartiles of the runs, whiskers: their 5th and 95th percentiles"]
-    made = _panels(models, [int(counts[m]) for m in models])
+    made = stacked(models, [int(counts[m]) for m in models], _ROW_PX, _PANEL_PX)
     for row, model in enumerate(models, 1):
-        _add_rows(made, row, shown[shown["model"] == model], many)
+        own = shown[shown["model"] == model].drop(columns="configuration")
+        _add_rows(made, row, configured(own), many)  # named anew: the model is the panel's
     made.update_layout(showlegend=False)
     title = f"Throughput of {'all runs' if many else 'every run'}, median and 95 % interval"
-    return finished(made, title, caption(table, notes=notes), int(counts.sum()) * _ROW_PX + len(models) * _PANEL_PX)
-
-
-def _panels(models: list[str], rows: list[int]) -> go.Figure:
-    """Return one panel below the other, each as high as its rows need."""
-    whole = sum(rows) * _ROW_PX + len(rows) * _PANEL_PX
-    titles = [plain(m) for m in models] if len(models) > 1 else None
-    gap = _PANEL_PX / whole if len(models) > 1 else 0
-    return make_subplots(rows=len(models), cols=1, row_heights=rows, vertical_spacing=gap, subplot_titles=titles)
+    panel_px = int(counts.sum()) * _ROW_PX + len(models) * _PANEL_PX
+    return finished(made, title, caption(table, notes=notes), panel_px)
 
 
 def _add_rows(made: go.Figure, row: int, table: pd.DataFrame, many: bool) -> None:

@@ -1,0 +1,119 @@
+"""Two configurations side by side: every value, the medians, and their ratio."""
+
+from __future__ import annotations
+
+import numpy as np
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from dcbench.comparison import Comparison
+from dcbench.figures._style import MAX_MARKS, Figure, bars, caption, finished, plain, rounded
+from dcbench.figures._theme import QUIET, TEXT, colour, marker
+from dcbench.metrics import METRICS
+from dcbench.stats import Estimate
+
+MOST_VALUES = MAX_MARKS // 4  # of one side
+_UNITS = {"B": ("GiB", 2**-30), "1": ("", 1.0)}
+
+
+def plot_comparison(comparison: Comparison) -> Figure:
+    """
+    Draw the values of both sides with their medians and 95 % intervals, and the ratio against 1.
+
+    Parameters
+    ----------
+    comparison : Comparison
+        As from `dcbench.compare`. Unlike machines are named in the title.
+    """
+    made = make_subplots(rows=1, cols=2, column_widths=[0.64, 0.36], horizontal_spacing=0.06)
+    metric = METRICS[comparison.metric]
+    unit, factor = _UNITS.get(metric.unit, (metric.unit, 1.0))
+    first = comparison.runs.iloc[[0, -1]]
+    sides = (
+        (comparison.label_a, comparison.a_values, comparison.a),
+        (comparison.label_b, comparison.b_values, comparison.b),
+    )
+    for (name, values, middle), (_, run) in zip(sides, first.iterrows(), strict=True):
+        _add_side(made, plain(name), values * factor, middle.scaled(factor), (run["backend"], run.get("model", "")))
+    _add_ratio(made, comparison)
+    title = metric.label + f" ({unit})" * bool(unit)
+    better = f", {metric.better} is better" if metric.better != "none" else ""
+    made.update_xaxes(title_text=title + better, rangemode="tozero", row=1, col=1)
+    made.update_yaxes(type="category", range=[1.5, -0.5], row=1, col=1)
+    made.update_layout(showlegend=False)
+    return finished(made, _title(comparison), caption(comparison.runs, notes=_notes(comparison)), 210)
+
+
+def _title(comparison: Comparison) -> str:
+    """Name both sides, the verdict, and the machines where they are unlike."""
+    label, names = METRICS[comparison.metric].label, (plain(comparison.label_a), plain(comparison.label_b))
+    unlike = f"; UNLIKE MACHINES: {plain('; '.join(comparison.unlike))}" if comparison.unlike else ""
+    return f"{label} of {names[1]} against {names[0]}: {comparison.verdict}{unlike}"
+
+
+def _notes(comparison: Comparison) -> list[str]:
+    pairs = "paired by round" if comparison.paired else "not paired"
+    many = max(len(comparison.a_values), len(comparison.b_values)) > MOST_VALUES
+    sampled = [f"{MOST_VALUES} quantiles of the runs of a side are drawn"] * many
+    return [f"{comparison.a.count} and {comparison.b.count} runs, {pairs}", *map(plain, comparison.notes), *sampled]
+
+
+def _add_side(made: go.Figure, name: str, values: np.ndarray, middle: Estimate, run: tuple[str, str]) -> None:
+    """Draw the values of one side, and their median with its interval."""
+    shade = colour(run[0])
+    drawn = values if len(values) <= MOST_VALUES else np.quantile(values, np.linspace(0, 1, MOST_VALUES))
+    made.add_scatter(
+        x=rounded(drawn),
+        y=[name] * len(drawn),
+        mode="markers",
+        marker={"color": shade, "symbol": f"{marker(run[1])}-open", "size": 8, "opacity": 0.8},
+        name=name,
+        row=1,
+        col=1,
+    )
+    made.add_scatter(
+        x=[middle.value],
+        y=[name],
+        mode="markers+text",
+        marker={"color": shade, "symbol": "line-ns-open", "size": 20, "line": {"width": 3}},
+        error_x=bars([middle], shade),
+        text=[f"{middle.value:,.4g}"],
+        textposition="top center",
+        name=name,
+        hovertemplate=f"median {middle:,.4g}",
+        row=1,
+        col=1,
+    )
+
+
+def _add_ratio(made: go.Figure, comparison: Comparison) -> None:
+    """Draw the ratio with its interval, and the line of no difference."""
+    found = comparison.ratio
+    ends = [1.0, found.value, *((found.low, found.high) if found.has_interval else ())]
+    margin = 0.5 * (max(ends) - min(ends)) or 0.1
+    made.add_scatter(
+        x=[1, 1],
+        y=[-1, 1],
+        mode="lines",
+        line={"color": QUIET, "dash": "dash", "width": 1.5},
+        name="no difference",
+        hoverinfo="skip",
+        row=1,
+        col=2,
+    )
+    made.add_scatter(
+        x=[found.value],
+        y=[0],
+        mode="markers+text",
+        marker={"color": TEXT, "symbol": "circle", "size": 9},
+        error_x=bars([found], TEXT),
+        text=[f"{found:.2f}"],
+        textposition="top center",
+        name="ratio",
+        hovertemplate="%{text}",
+        row=1,
+        col=2,
+    )
+    span = [max(0.0, min(ends) - margin), max(ends) + margin]
+    made.update_xaxes(title_text="Ratio, second to first", range=span, row=1, col=2)
+    made.update_yaxes(visible=False, range=[-1, 1], row=1, col=2)
