@@ -72,6 +72,8 @@ def made(tmp_path_factory):
         code("go.Figure(go.Scatter(y=[1, 2]), {'title': '</script><b>evil'})"),
         code("go.Figure(go.Bar(y=[3]))"),
         code("d = display(Pretty('a'), display_id=True); d.update(Pretty('done 7'))"),
+        code("import ipywidgets; display(ipywidgets.IntSlider()); ipywidgets.VBox([ipywidgets.Label('label')])"),
+        code("go.FigureWidget(go.Bar(y=[4]))"),
     )
     return batch.run_notebook(path, {"repeats": "5", "rate": 1, "sizes": "[2, 4]"}, folder / "out")
 
@@ -95,6 +97,25 @@ def test_report_loads_nothing_and_draws_with_one_copy_of_plotly(made):
     assert len(re.findall(r"Plotly\.newPlot\(", text.split("</head>")[1])) == 2
     assert text.count('"showSendToCloud": false') == 2
     assert made.stat().st_size < 6_000_000
+
+
+def test_widgets_leave_one_line_a_cell_and_no_state(made):
+    text = made.read_text()
+    assert text.count("Interactive in JupyterLab.") == 2
+    assert not re.search(r"children=|IntSlider\(value|FigureWidget\(\{|widget-view|model_id", text.split("</head>")[1])
+    assert made.with_suffix(".ipynb").stat().st_size < 30_000
+
+
+def test_what_stands_beside_a_widget_stays_in_the_report(tmp_path):
+    view = {report.WIDGET: {"model_id": "0" * 32}, "text/plain": "HBox(children=(Label(),))"}
+    data = [view, view | {"text/html": "<b>bar</b>"}, view | {report.PLOTLY: {"data": [], "layout": {}}}, view]
+    outputs = [nbformat.v4.new_output("display_data", d) for d in data]
+    ran = new_notebook(cells=[new_code_cell("", outputs=outputs)])
+    body = report.write(ran, {}, tmp_path / "report.html").read_text().split("</head>")[1]
+    assert "<b>bar</b>" in body and body.count("Plotly.newPlot(") == 1
+    assert body.count("Interactive in JupyterLab.") == 1
+    assert "HBox" not in body and "0" * 32 not in body
+    assert ran.cells[0].outputs[0].data == view  # the notebook itself stays as it is
 
 
 @pytest.mark.skipif(not BROWSER, reason="needs Chromium or Chrome")

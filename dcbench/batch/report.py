@@ -30,6 +30,8 @@ from dcbench.batch._page import PAGE, STYLE, TEMPLATE, code_style
 from dcbench.errors import StoreError
 
 PLOTLY = "application/vnd.plotly.v1+json"
+WIDGET = "application/vnd.jupyter.widget-view+json"
+_INTERACTIVE = "Interactive in JupyterLab."  # in place of controls, which a page cannot operate
 FIGURE_CONFIG = {"showSendToCloud": False, "displaylogo": False, "displayModeBar": False}
 WIDTH_PX = 700  # fits a printed A4 page
 _TAGS = {
@@ -97,8 +99,10 @@ def write(notebook: Any, settings: Mapping[str, tuple[Any, str]], path: Path) ->
     -------
     Path
     """
-    stripped, figures = _take_figures(notebook)
-    body, _ = _exporter().from_notebook_node(stripped)
+    own = copy.deepcopy(notebook)
+    _drop_controls(own)
+    figures = _take_figures(own)
+    body, _ = _exporter().from_notebook_node(own)
     for token, figure in figures.items():
         body = re.sub(rf"<pre>\s*{token}\s*</pre>", lambda _, f=figure: f, body)
     page = PAGE.substitute(
@@ -124,9 +128,25 @@ def title_of(notebook: Any) -> str:
     return "Report"
 
 
-def _take_figures(notebook: Any) -> tuple[Any, dict[str, str]]:
+def _drop_controls(notebook: Any) -> None:
+    """Leave one line in place of a cell's widgets; other forms of an output stay."""
+    for cell in notebook.cells:
+        kept, said = [], False
+        for output in cell.get("outputs", []):
+            data = output.get("data", {})
+            if data.pop(WIDGET, None) is None or set(data) - {"text/plain"}:
+                kept.append(output)
+            elif not said:
+                output["data"] = {"text/plain": _INTERACTIVE}  # before, it was the name of a Python object
+                kept.append(output)
+                said = True
+        if "outputs" in cell:
+            cell["outputs"] = kept
+
+
+def _take_figures(notebook: Any) -> dict[str, str]:
     """Replace each Plotly output by a random token, and return the HTML that each stands for."""
-    notebook, figures = copy.deepcopy(notebook), {}
+    figures = {}
     for cell in notebook.cells:
         for output in cell.get("outputs", []):
             data = output.get("data", {})
@@ -134,7 +154,7 @@ def _take_figures(notebook: Any) -> tuple[Any, dict[str, str]]:
                 token = f"figure-{secrets.token_hex(12)}"
                 figures[token] = _figure_html(data[PLOTLY], token)
                 output["data"] = {"text/plain": token}
-    return notebook, figures
+    return figures
 
 
 def _figure_html(figure: Mapping[str, Any], div_id: str) -> str:

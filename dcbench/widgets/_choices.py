@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -13,7 +12,11 @@ from dcbench.errors import SpecError
 from dcbench.record import Record
 from dcbench.store import Runs, tidy
 
-_NEEDED = ("model", "dataset", "backend", "devices", "batch_per_device", "global_batch", "status", "throughput")
+LONE = "runs by themselves"  # in place of a sweep
+_NEEDED = (
+    "machine", "sweep", "model", "dataset", "backend", "devices", "batch_per_device", "global_batch", "target_accuracy",
+    "status", "reason", "throughput", "canary",
+)  # fmt: skip
 
 
 def read(runs: Runs, asked: str) -> tuple[pd.DataFrame, list[Record] | None]:
@@ -26,26 +29,21 @@ def read(runs: Runs, asked: str) -> tuple[pd.DataFrame, list[Record] | None]:
         If there are none, or they are neither records nor their table.
     """
     advice = "give a sweep's records or the table of dcbench.load_records()"
-    records = None if isinstance(runs, pd.DataFrame) else _records(runs, f"{asked} needs runs", advice)
-    table = tidy(runs if records is None else records)
+    records = None if isinstance(runs, pd.DataFrame) else runs
+    if records is not None and not (isinstance(records, Sequence) and all(isinstance(r, Record) for r in records)):
+        raise SpecError(f"{asked} needs runs, and was given a {type(runs).__name__}; {advice}")
+    table = tidy(runs)
     missing = [n for n in _NEEDED if n not in table]
     if missing:
         raise SpecError(f"{asked} needs runs, and the table has no column {missing[0]!r}; {advice}")
     if table.empty:
         raise SpecError(f"{asked} needs runs, and there are none; {advice}")
-    return table.reset_index(drop=True), records
+    return table.reset_index(drop=True), records and list(records)
 
 
-def _records(runs: Sequence[Record], needs: str, advice: str) -> list[Record]:
-    if not isinstance(runs, Sequence) or not all(isinstance(r, Record) for r in runs):
-        raise SpecError(f"{needs}, and was given a {type(runs).__name__}; {advice}")
-    return list(runs)
-
-
-@dataclass(frozen=True)
 class Choices:
     """
-    Runs, and the columns by which they are chosen.
+    The runs by what they can be chosen by.
 
     Parameters
     ----------
@@ -55,31 +53,40 @@ class Choices:
         Name of a choice: column of the table.
     """
 
-    table: pd.DataFrame
-    columns: Mapping[str, str]
+    def __init__(self, table: pd.DataFrame, columns: Mapping[str, str]) -> None:
+        self._seen = pd.DataFrame({name: table[column] for name, column in columns.items()} | {"on": table["devices"]})
+        if "sweep" in self._seen:
+            self._seen["sweep"] = self._seen["sweep"].fillna(LONE)
+        self._values = {name: self._sorted(name) for name in columns}
 
     def values(self, name: str) -> list[Any]:
-        """Return what can be chosen: numbers by size, names by their first run, backends as in every legend."""
-        found = self.table[self.columns[name]].dropna().unique().tolist()
-        if name == "backend":
-            known = list(figures.COLOURS)
-            return sorted(found, key=lambda b: (known.index(b) if b in known else len(known), b))
-        return found if found and isinstance(found[0], str) else sorted(found)
+        """Return what can be chosen: numbers by size, names by their first run, sweeps by their last."""
+        return self._values[name]
 
-    def matching(self, chosen: Mapping[str, Any]) -> pd.DataFrame:
-        """Return the rows that have the chosen values; None is any."""
-        kept = pd.Series(True, index=self.table.index)
+    def matching(self, chosen: Mapping[str, Any]) -> pd.Index:
+        """Return the index of the rows that have the chosen values; None is any."""
+        kept = pd.Series(True, index=self._seen.index)
         for name, value in chosen.items():
             if value is not None:
-                kept &= self.table[self.columns[name]] == value
-        return self.table[kept]
+                kept &= self._seen[name] == value
+        return self._seen.index[kept]
 
     def first(self, names: Sequence[str]) -> dict[str, Any]:
         """Return one value for each name, in turn that with the most backends and then the most devices."""
         chosen: dict[str, Any] = {}
         for name in names:
-            rows = self.matching(chosen)
-            groups = rows.groupby(self.columns[name], sort=False)
-            breadth = {value: (g["backend"].nunique(), g["devices"].max()) for value, g in groups}
+            breadth = {}
+            for value in self.values(name):
+                rows = self._seen.loc[self.matching({**chosen, name: value})]
+                breadth[value] = (rows["backend"].nunique(), rows["on"].max() if len(rows) else 0)
             chosen[name] = max(breadth, key=breadth.__getitem__)
         return chosen
+
+    def _sorted(self, name: str) -> list[Any]:
+        found = self._seen[name].dropna().unique().tolist()
+        if name == "backend":
+            known = list(figures.COLOURS)
+            return sorted(found, key=lambda b: (known.index(b) if b in known else len(known), b))
+        if name == "sweep":
+            return found[::-1]
+        return found if any(isinstance(value, str) for value in found) else sorted(found)

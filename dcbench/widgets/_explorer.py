@@ -6,7 +6,7 @@ It does not know what is drawn.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 import ipywidgets
@@ -21,17 +21,22 @@ from dcbench.store import Runs
 from dcbench.widgets._choices import Choices, read
 
 _STYLE = {"description_width": "initial"}
+_PICK = {"width": "max-content", "max_width": "26em"}
 _WRAPPED = {"flex_flow": "row wrap", "align_items": "center", "grid_gap": "2px 16px"}
+
+TARGET = "time to target"
 
 
 class Explorer(ipywidgets.VBox):
     """
     Controls over one figure; each trait is a control, and can be set from code.
 
+    In JupyterLab the Tab key goes from control to control; Space opens a list or ticks a box.
+
     Attributes
     ----------
-    model, dataset : str or None
-        None is all of them, where that is offered.
+    machine, sweep, model, dataset : str or None
+        None is all of them, where that is offered. Machines and sweeps are offered where there are several.
     backends : tuple of str
         Those shown; the one that others are compared with always is.
     view : str
@@ -41,6 +46,8 @@ class Explorer(ipywidgets.VBox):
     theme : {"light", "dark"}
     """
 
+    machine = traitlets.Unicode(None, allow_none=True)
+    sweep = traitlets.Unicode(None, allow_none=True)
     model = traitlets.Unicode(None, allow_none=True)
     dataset = traitlets.Unicode(None, allow_none=True)
     backends = traitlets.Tuple()
@@ -48,13 +55,15 @@ class Explorer(ipywidgets.VBox):
     log_axes = traitlets.Bool(False)
     theme = traitlets.Enum(("light", "dark"), "light")
 
-    views: ClassVar[Mapping[str, Sequence[str]]] = {}  # name: the axes that may be logarithmic
+    views: ClassVar[Mapping[str, tuple[str, ...]]] = {}  # name: how titles of axes begin that may be logarithmic
     offers_all = False
 
     def __init__(self, runs: Runs, columns: Mapping[str, str], compared_with: str, asked: str) -> None:
         super().__init__()
-        table, self._records = read(runs, asked)
-        self._choices = Choices(table, {**columns, "backend": "backend"})
+        self._table, self._records = read(runs, asked)
+        several = {n: n for n in ("machine", "sweep") if self._table[n].nunique(dropna=False) > 1}
+        columns = {**several, **columns}
+        self._choices = Choices(self._table, {**columns, "backend": "backend"})
         self._names, self._compared_with = tuple(columns), compared_with
         self._figure: figures.Figure | None = None
         self._syncing = False
@@ -66,7 +75,7 @@ class Explorer(ipywidgets.VBox):
         self._refresh()
 
     def __repr__(self) -> str:
-        return f"{len(self._choices.table)} runs to explore: interactive in JupyterLab"
+        return f"{len(self._table)} runs to explore: interactive in JupyterLab"
 
     @property
     def figure(self) -> figures.Figure | None:
@@ -82,9 +91,17 @@ class Explorer(ipywidgets.VBox):
         return {name: getattr(self, name) for name in self._names}
 
     def _rows(self) -> pd.DataFrame:
-        """Return the chosen runs; failed ones are among them, since they keep their place in a round."""
-        rows = self._choices.matching(self._chosen())
-        return rows[rows["backend"].isin(self.backends)]
+        """Return the chosen runs; failed runs and canaries are among them, which the figures know how to take."""
+        rows = self._table.loc[self._choices.matching(self._chosen())]
+        rows = rows[rows["backend"].isin(self.backends)]
+        to_target = rows["target_accuracy"].notna()  # such runs differ in length
+        if self.view == TARGET:
+            return rows[to_target]
+        return rows if to_target.all() else rows[~to_target]
+
+    def _shown(self) -> pd.DataFrame:
+        rows = self._rows()
+        return rows[~rows["canary"].isin([True])]
 
     def _records_of(self, rows: pd.DataFrame) -> list[Record]:
         return [self._records[i] for i in rows.index] if self._records is not None else []
@@ -124,7 +141,7 @@ class Explorer(ipywidgets.VBox):
         return [*values, None] if self.offers_all and len(values) > 1 else values
 
     def _pick(self, name: str, label: str) -> ipywidgets.Dropdown:
-        made = ipywidgets.Dropdown(description=label.replace("_", " "), style=_STYLE, layout={"width": "max-content"})
+        made = ipywidgets.Dropdown(description=label.replace("_", " "), style=_STYLE, layout=_PICK)
 
         def take(change: Any) -> None:
             if not self._syncing and change["new"] is not None:
@@ -147,9 +164,10 @@ class Explorer(ipywidgets.VBox):
     def _refresh(self, _change: Any = None) -> None:
         with self._quiet():
             self._show_choices()
-        rows = self._rows()
+        rows = self._shown()
         try:
-            self._figure = self._finished(rows)
+            self._check(rows)
+            self._figure = self._finished(self._draw(self._rows()))
             shown = PlotlyRenderer(figures.CONFIG).to_mimebundle(self._figure.to_dict())
         except SpecError as error:
             self._figure, shown = None, {"text/plain": str(error)}
@@ -171,7 +189,7 @@ class Explorer(ipywidgets.VBox):
                 pick.options = [(self._worded(name, v), k) for k, v in enumerate(offered)]
                 pick.index = offered.index(value) if value in offered else None
                 pick.disabled = len(offered) < 2 and value in offered
-        present = set(self._choices.matching(self._chosen())["backend"])
+        present = set(self._table.loc[self._choices.matching(self._chosen()), "backend"])
         for backend, tick in self._ticks.items():
             tick.value = backend in self.backends
             tick.disabled = backend not in present or backend == self._compared_with
@@ -181,11 +199,10 @@ class Explorer(ipywidgets.VBox):
         lacking = self._lacking(name, value)
         return ("all" if value is None else str(value)) + (f" ({lacking})" if lacking else "")
 
-    def _finished(self, rows: pd.DataFrame) -> figures.Figure:
-        self._check(rows)
-        made = self._draw(rows)
-        for axis in self.views[self.view] if self.log_axes else ():
-            made.layout[axis].update(type="log", range=None, autorange=True)
+    def _finished(self, made: figures.Figure) -> figures.Figure:
+        if self.log_axes:
+            for each in (made.for_each_xaxis, made.for_each_yaxis):
+                each(_make_logarithmic, lambda axis: str(axis.title.text).startswith(self.views[self.view]))
         return made.dark() if self.theme == "dark" else made
 
     def _check(self, rows: pd.DataFrame) -> None:
@@ -193,11 +210,17 @@ class Explorer(ipywidgets.VBox):
         asked = ", ".join(f"{n}={v!r}" for n, v in {**self._chosen(), "backends": self.backends}.items())
         if self.view not in self.views:
             raise SpecError(f"there is no view {self.view!r}; choose one of {', '.join(self.views)}")
+        if self.view == TARGET and rows.empty:
+            raise SpecError("none of these runs sought an accuracy; make some with a target_accuracy or change the view")
         if rows.empty:
             raise SpecError(f"no run has {asked}; choose values that are not marked 'no runs'")
         if not (rows["status"] == "ok").any():
             why = "; ".join(sorted({f"{s}: {r}" for s, r in zip(rows["status"], rows["reason"], strict=True)}))
             raise SpecError(f"none of the {len(rows)} runs with {asked} was completed ({why:.300}); make them again")
+
+
+def _make_logarithmic(axis: Any) -> None:
+    axis.update(type="log", range=None, autorange=True)
 
 
 def _counted(rows: pd.DataFrame) -> str:

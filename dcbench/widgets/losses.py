@@ -28,7 +28,7 @@ class LossExplorer(Explorer):
 
     global_batch = traitlets.Int(None, allow_none=True)
 
-    views: ClassVar = {BOTH: ("yaxis",), LOSS: ("yaxis",), DIFFERENCE: ()}
+    views: ClassVar = {BOTH: ("Training loss",), LOSS: ("Training loss",), DIFFERENCE: ()}
 
     def __init__(self, records: Sequence[Record], reference: str = "single") -> None:
         if isinstance(records, pd.DataFrame):
@@ -41,7 +41,7 @@ class LossExplorer(Explorer):
     @property
     def selected(self) -> list[Record]:
         """The records that the figure is made of; failed runs are among them."""
-        return self._records_of(self._rows())
+        return self._records_of(self._shown())
 
     def _draw(self, rows: pd.DataFrame) -> figures.Figure:
         drawn = figures.plot_loss(self._records_of(rows), self.global_batch, self._compared_with)

@@ -10,7 +10,7 @@ import traitlets
 from dcbench import figures
 from dcbench.errors import SpecError
 from dcbench.store import Runs
-from dcbench.widgets._explorer import Explorer
+from dcbench.widgets._explorer import TARGET, Explorer
 
 SPEEDUP, THROUGHPUT, STEPS, MEMORY = "speed-up and efficiency", "throughput", "step times", "memory"
 _BATCH = {"weak": "batch_per_device", "strong": "global_batch"}
@@ -29,10 +29,11 @@ class ScalingExplorer(Explorer):
     batch = traitlets.Int(None, allow_none=True)
 
     views: ClassVar = {
-        SPEEDUP: ("xaxis", "xaxis2", "yaxis"),
-        THROUGHPUT: ("xaxis",),
-        STEPS: ("xaxis",),
+        SPEEDUP: ("Devices", "Speed-up"),
+        THROUGHPUT: ("Throughput",),
+        STEPS: ("Step time",),
         MEMORY: (),
+        TARGET: ("Time",),
     }
     offers_all = True
 
@@ -46,7 +47,7 @@ class ScalingExplorer(Explorer):
     @property
     def selected(self) -> pd.DataFrame:
         """The runs that the figure is made of, one a row; failed runs are among them."""
-        return self._rows().copy()
+        return self._shown().copy()
 
     def _draw(self, rows: pd.DataFrame) -> figures.Figure:
         if self.view == SPEEDUP:
@@ -55,6 +56,8 @@ class ScalingExplorer(Explorer):
             return figures.plot_throughput(rows)
         if self.view == MEMORY:
             return figures.plot_memory(rows)
+        if self.view == TARGET:
+            return figures.plot_time_to_target(rows)
         if self._records is None:
             raise SpecError("step times need records, and a table has none; give those of dcbench.store.load_sweep()")
         return figures.plot_step_times(self._records_of(rows))
