@@ -33,7 +33,10 @@ _SPEED = (
 _PLACE = ("machine", "host", "tensorflow_version", "keras_version", "horovod_version")
 # runs that differ in one of these do not compare
 SAME = (*_WORK, *_SPEED, *_PLACE)
-_OPTIONAL = {"model": "", "dataset": "", "threads_per_device": 1, "seed": 0, "sweep": None, "round": None}
+_OPTIONAL = {
+    "model": "", "dataset": "", "threads_per_device": 1, "seed": 0, "sweep": None, "round": None,
+    "oversubscribed": False,
+}  # fmt: skip
 
 
 def prepared(table: pd.DataFrame, mode: str = "weak") -> pd.DataFrame:
@@ -76,16 +79,16 @@ def prepared(table: pd.DataFrame, mode: str = "weak") -> pd.DataFrame:
     )
 
 
-def check_same(rows: pd.DataFrame) -> None:
+def check_same(rows: pd.DataFrame, but: Sequence[str] = ()) -> None:
     """
-    Refuse runs of several machines, and in one group runs of different work or settings.
+    Refuse runs of several machines, and in one group runs of different work or settings, `but` these columns.
 
     Raises
     ------
     SpecError
         Naming the first column of ``SAME`` that has several values, and these.
     """
-    for name in present(rows, SAME):
+    for name in present(rows, [name for name in SAME if name not in but]):
         # a version is None where a run failed before it was known
         values = rows[name].astype(object).where(rows[name].notna(), None if name in _PLACE else "none")
         where = rows["group"] * (name not in _PLACE)

@@ -58,9 +58,10 @@ def scaling(
 
     cells = _cells(table, base, ceiling, mode)
     speeds = cells[["speed", "base_speed", "ceiling_speed"]].to_numpy()
+    shared = cells["shared"].to_numpy()
     places = cells.groupby(list(_ROW), sort=False).indices
     rows = [
-        dict(zip(_ROW, key, strict=True)) | _summary(speeds[where], key[3], int(key[5]), base)
+        dict(zip(_ROW, key, strict=True)) | _summary(speeds[where], key[3], int(key[5]), base, shared[where].any())
         for key, where in sorted(places.items(), key=lambda item: item[1][0])
         if np.isfinite(speeds[where, 0]).any()
     ]
@@ -97,11 +98,13 @@ def _cells(table: pd.DataFrame, base: str, ceiling: str, mode: str) -> pd.DataFr
     rows = rows.assign(
         speed=rows["throughput"].where(rows["status"] == "ok").astype(float),
         variant=named_variants(rows),
+        shared=rows["oversubscribed"].isin([True]),
         **rows[variants].astype(str),
     )
     by_cell = rows.groupby(["group", "backend", "devices", *variants, *ROUND], sort=False)
     cells = by_cell[[*GROUP, "variant"]].first()
-    cells = cells.assign(speed=by_cell["speed"].median()).reset_index()  # some runs may stand for the same round
+    # some runs may stand for the same round
+    cells = cells.assign(speed=by_cell["speed"].median(), shared=by_cell["shared"].any()).reset_index()
     cells = _beside(cells, (cells["backend"] == base) & (cells["devices"] == 1), "base_speed", [])
     return _beside(cells, cells["backend"] == ceiling, "ceiling_speed", ["devices"])
 
@@ -140,7 +143,7 @@ def _beside(cells: pd.DataFrame, other: pd.Series, name: str, shared: list[str])
     return cells.merge(cells.loc[other, [*on, "speed"]].rename(columns={"speed": name}), on=on, how="left")
 
 
-def _summary(speeds: np.ndarray, backend: str, devices: int, base: str) -> dict[str, Any]:
+def _summary(speeds: np.ndarray, backend: str, devices: int, base: str, shared: bool) -> dict[str, Any]:
     """Return the statistics of one configuration from its speeds by round, shape (rounds, 3): own, base, ceiling."""
     speed, first, top = speeds.T
     repeats, is_base = int(np.isfinite(speed).sum()), backend == base and devices == 1
@@ -152,7 +155,7 @@ def _summary(speeds: np.ndarray, backend: str, devices: int, base: str) -> dict[
         "speedup": speedup,
         "efficiency": efficiency,
         "of_ceiling": None if is_base or np.isnan(top).all() else _paired(speed, top, np.array_equal(speed, top, True)),
-        "flags": _flags(efficiency, repeats),
+        "flags": _flags(efficiency, repeats) + ["devices share cores or GPUs"] * bool(shared),
     }
 
 
