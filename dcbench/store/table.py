@@ -44,7 +44,7 @@ _FACTS = {  # column: where a record has it
     "examples": ("data", "examples"),
 }
 COLUMNS = (*_RUN, *_SPEC, *METRICS, *_FACTS, *(f"{n}_version" for n in VERSIONS), "flags")
-_LAYOUT = hashlib.sha256(repr((SCHEMA_VERSION, COLUMNS)).encode()).hexdigest()[:12]
+_LAYOUT = hashlib.sha256(repr((SCHEMA_VERSION, "values", COLUMNS)).encode()).hexdigest()[:12]
 _UNSAFE = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet would run such a cell as a formula
 
 
@@ -70,7 +70,7 @@ def write(record: Record, run_dir: Path) -> Path:
     """
     run_dir = Path(run_dir)
     path = runs.write_record(record, run_dir)
-    index.append(run_dir.parent, [index.entry(run_dir, _LAYOUT, row(record))])
+    index.append(run_dir.parent, [index.entry(run_dir, _LAYOUT, _values(record))])
     return path
 
 
@@ -92,13 +92,14 @@ def load_records(root: Path | None = None) -> pd.DataFrame:
     import pandas as pd
 
     base = runs.root() if root is None else Path(root)
-    rows = index.rows(base, _LAYOUT, _read_row)
-    good = [r for r in rows.values() if "error" not in r]
-    table = pd.DataFrame({c: [r.get(c) for r in good] for c in COLUMNS})
+    rows = index.rows(base, _LAYOUT, len(COLUMNS), _read_row)
+    good = [r for r in rows.values() if isinstance(r, list)]
+    by_column = zip(*good, strict=True) if good else ((),) * len(COLUMNS)
+    table = pd.DataFrame({c: list(values) for c, values in zip(COLUMNS, by_column, strict=True)})
     for column in ("duration_s", *METRICS):
         table[column] = table[column].astype(float)
     table["started_utc"] = pd.to_datetime(table["started_utc"], utc=True, errors="coerce", format="ISO8601")
-    table.attrs["skipped"] = {name: r["error"] for name, r in rows.items() if "error" in r}
+    table.attrs["skipped"] = {name: r["error"] for name, r in rows.items() if isinstance(r, dict)}
     return table
 
 
@@ -171,12 +172,17 @@ def tidy(runs: Runs) -> pd.DataFrame:
     return pd.DataFrame([row(record) for record in runs], columns=list(COLUMNS))
 
 
-def _read_row(run_dir: Path) -> dict[str, Any]:
+def _values(record: Record) -> list[Any]:
+    found = row(record)
+    return [found.get(c) for c in COLUMNS]
+
+
+def _read_row(run_dir: Path) -> index.Row:
     try:
         record = runs.load_record(run_dir)
         if record.run_id != run_dir.name:
             return {"error": f"its record is of the run {record.run_id!r}; give the folder that name"}
-        return row(record)
+        return _values(record)
     except StoreError as error:
         return {"error": str(error)}
     except (TypeError, ValueError, AttributeError, KeyError) as error:
