@@ -103,7 +103,7 @@ def test_widgets_leave_one_line_a_cell_and_no_state(made):
     text = made.read_text()
     assert text.count("Interactive in JupyterLab.") == 2
     assert not re.search(r"children=|IntSlider\(value|FigureWidget\(\{|widget-view|model_id", text.split("</head>")[1])
-    assert made.with_suffix(".ipynb").stat().st_size < 30_000
+    assert made.with_suffix(".ipynb").stat().st_size < 200_000  # a single saved FigureWidget is 5 MB
 
 
 def test_what_stands_beside_a_widget_stays_in_the_report(tmp_path):

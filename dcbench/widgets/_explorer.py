@@ -211,7 +211,7 @@ class Explorer(ipywidgets.VBox):
         if self.view not in self.views:
             raise SpecError(f"there is no view {self.view!r}; choose one of {', '.join(self.views)}")
         if self.view == TARGET and rows.empty:
-            raise SpecError("none of these runs sought an accuracy; make some with a target_accuracy or change the view")
+            raise SpecError("none of these runs sought an accuracy; make runs with a target_accuracy")
         if rows.empty:
             raise SpecError(f"no run has {asked}; choose values that are not marked 'no runs'")
         if not (rows["status"] == "ok").any():
