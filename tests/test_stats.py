@@ -44,6 +44,12 @@ def test_median_interval_is_widened_to_a_median_far_from_the_mean():
     assert found.low <= found.value == 1.0
 
 
+def test_a_higher_confidence_is_wider_even_beyond_the_reach_of_order_statistics():
+    values = np.random.default_rng(0).lognormal(0, 0.1, 10)
+    widths = [stats.median_interval(values, c).high for c in (0.5, 0.95, 0.99, 0.9999)]
+    assert widths == sorted(widths) and widths[-1] > max(values)
+
+
 def test_one_measurement_has_no_interval_and_shows_nothing():
     for found in (stats.median_interval([5.0]), stats.ratio([5.0], [1.0])):
         assert not found.has_interval
@@ -154,6 +160,9 @@ def test_bootstrap_gives_the_same_interval_each_time():
         (lambda: stats.ratio([1.0, 2.0], [1.0]), "2 and 1 measurements cannot be paired"),
         (lambda: stats.ratio([math.nan], [1.0]), "no measurements"),
         (lambda: stats.differences([], [1.0]), "without a common step"),
+        (lambda: stats.ratio_unpaired([1.0], []), "no measurements"),
+        *((lambda n=n: stats.median_interval(range(1, n), 95), "confidence=95 was asked; give") for n in (5, 15)),
+        (lambda: stats.ratio([1.0, 2.0], [1.0, 2.0], 0), "confidence=0 was asked; give"),
     ],
 )
 def test_bad_input_is_one_sentence(call, part):
