@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from dcbench import stats
 from dcbench.record import Record
 from dcbench.stats import Estimate
@@ -17,6 +19,7 @@ from dcbench.sweeps import flags_of
 if TYPE_CHECKING:
     import pandas as pd
 
+OUTSIDE = 0.01  # share of steps that stand out, from which it is said
 
 def timed(records: Iterable[Record]) -> list[Record]:
     """Return the records that measure speed: without canaries and without searches for a target accuracy."""
@@ -108,7 +111,7 @@ def losses(differences: pd.DataFrame, apart: str = "independent") -> list[str]:
     return said
 
 
-def target(runs: Runs) -> list[str]:
+def target(runs: Runs, mode: str = "weak") -> list[str]:
     """
     Say which configuration reached the target accuracy first.
 
@@ -116,11 +119,13 @@ def target(runs: Runs) -> list[str]:
     ----------
     runs : DataFrame or sequence of Record
         As from `sought`; of nothing, nothing is said.
+    mode : {"weak", "strong"}
+        As for `stats.time_to_target`.
     """
     table = tidy(runs)
     if table.empty:
         return []
-    found = stats.time_to_target(table)
+    found = stats.time_to_target(table, mode=mode)
     reached = found[found["reached"] > 0]
     goal = f"{table['target_accuracy'].iloc[0]:.0%} test accuracy"
     if reached.empty:
@@ -143,8 +148,25 @@ def cautions(records: Iterable[Record]) -> list[str]:
     counts = Counter(r.spec_hash for r in kept if r.ok and not r.sweep.get("canary"))
     least = min(counts.values(), default=0)
     few = [f"some configurations have {least} runs: below {CLAIM_FROM} take the intervals as a hint"]
-    said = flags_of(kept) + few * (1 < least < CLAIM_FROM)
+    said = flags_of(kept) + few * (1 < least < CLAIM_FROM) + _of_steps(timed(kept))
     return [f"{flag[0].upper()}{flag[1:].rstrip('.')}." for flag in said] or ["Nothing was flagged."]
+
+
+def _of_steps(runs: Iterable[Record]) -> list[str]:
+    """Count runs that never became steady, and steps that stand out; neither is dropped."""
+    series = [(r, row[np.isfinite(row)]) for r in runs if r.ok for row in r.step_s]
+    unsteady = [r.run_id for r, row in series if len(row) and stats.steady_state(row) == len(row)]
+    outside = [np.mean(stats.outliers(row)) for _, row in series if len(row)]
+    said = []
+    if unsteady:
+        said.append(
+            f"{len(set(unsteady))} of the runs, such as {unsteady[0]}, never became steady: their step times changed to "
+            "the end; allow a longer warm-up or more steps"
+        )
+    if outside and np.mean(outside) > OUTSIDE:
+        share = np.mean(outside)
+        said.append(f"{share:.1%} of the timed steps stand out from their run; they are counted, not dropped")
+    return said
 
 
 def times(estimate: Estimate) -> str:

@@ -149,3 +149,18 @@ def test_cautions_tell_failures_few_repeats_and_drift():
     assert any("drift" in said or "canary" in said for said in drifted)
     lost = findings.cautions([*fake_study(5), fake_record("horovod", 2, status="failed")])
     assert any("1 of 41 runs failed" in said for said in lost)
+
+
+def test_cautions_tell_unsteady_runs_and_steps_that_stand_out():
+    runs = constant("single", 1, 100)
+    for record in runs:
+        (times,) = [s for s in record.samples if s.phase == "step_s"]
+        times.values[:] = [1.0 + 0.01 * (i % 3) for i in range(len(times.values))]
+    assert not [said for said in findings.cautions(runs) if "steady" in said or "stand out" in said]
+    (times,) = [s for s in runs[0].samples if s.phase == "step_s"]
+    times.values[:] = [1.0 + 0.1 * i for i in range(len(times.values))]
+    said = findings.cautions(runs)[-1]
+    assert said.startswith(f"1 of the runs, such as {runs[0].run_id}, never became steady")
+    times.values[:] = [9.0 if i % 10 == 5 else 1.0 + 0.01 * (i % 3) for i in range(len(times.values))]
+    said = findings.cautions(runs)[-1]
+    assert said == "2.0% of the timed steps stand out from their run; they are counted, not dropped."
