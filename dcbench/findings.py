@@ -160,8 +160,8 @@ def _of_steps(runs: Iterable[Record]) -> list[str]:
     said = []
     if unsteady:
         said.append(
-            f"{len(set(unsteady))} of the runs, such as {unsteady[0]}, never became steady: their step times changed to "
-            "the end; allow a longer warm-up or more steps"
+            f"{len(set(unsteady))} of the runs, such as {unsteady[0]}, never became steady: their step times changed "
+            "to the end; allow a longer warm-up or more steps"
         )
     if outside and np.mean(outside) > OUTSIDE:
         share = np.mean(outside)
