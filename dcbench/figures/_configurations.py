@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import pandas as pd
 
 from dcbench.figures._style import label, plain, rank
@@ -34,7 +37,12 @@ def configured(table: pd.DataFrame) -> pd.DataFrame:
     """
     keys = [k for k in (*_WORK, "backend", "devices", *_SHARE, *_WAY) if k in table]
     kinds = table[keys].drop_duplicates()
-    names = [_name(row, kinds) for row in kinds.to_dict("records")]
+    work = [k for k in _WORK if k in kinds and kinds[k].nunique(dropna=False) > 1]
+    share = {k: kinds[k].min() for k in _SHARE if k in kinds}
+    ways = kinds.groupby("backend")[[k for k in _WAY if k in kinds]].nunique(dropna=False) > 1
+    names = [
+        _name(row, work, [k for k in ways if ways.at[row["backend"], k]], share) for row in kinds.to_dict("records")
+    ]
     kinds = kinds.assign(configuration=names, place=[rank(b) for b in kinds["backend"]])
     order = [k for k in ("model", "dataset", "devices", "batch_per_device", "place") if k in kinds]
     kinds = kinds.sort_values(order, kind="stable", ignore_index=True).drop(columns="place")
@@ -56,14 +64,13 @@ def first_rows(table: pd.DataFrame, most: int = MOST_ROWS) -> tuple[pd.DataFrame
     return table[table["configuration"].isin(kept)], [note]
 
 
-def _name(row: dict[str, object], kinds: pd.DataFrame) -> str:
+def _name(row: dict[str, Any], work: Sequence[str], ways: Sequence[str], least: Mapping[str, int]) -> str:
     """Name one configuration by what sets it apart from the others."""
-    same = kinds[kinds["backend"] == row["backend"]]
-    parts = [label(str(row["backend"]), int(str(row["devices"])))]
-    parts += [plain(str(row[k])) for k in _WORK if k in row and kinds[k].nunique(dropna=False) > 1]
-    parts += [f"{k}={plain(str(row[k]))}" for k in _WAY if k in row and same[k].nunique(dropna=False) > 1]
-    if "threads_per_device" in row and row["threads_per_device"] != kinds["threads_per_device"].min():
+    parts = [label(row["backend"], row["devices"])]
+    parts += [plain(row[k]) for k in work]
+    parts += [f"{k}={plain(row[k])}" for k in ways]
+    if "threads_per_device" in least and row["threads_per_device"] != least["threads_per_device"]:
         parts.append(f"{row['threads_per_device']} cores a device")
-    if row["batch_per_device"] != kinds["batch_per_device"].min():
+    if row["batch_per_device"] != least["batch_per_device"]:
         parts.append(f"{row['batch_per_device']} a {'step' if row['devices'] == 1 else 'device'}")
     return ", ".join(parts)

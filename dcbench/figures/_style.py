@@ -32,7 +32,7 @@ class Figure(go.Figure):
 
     def dark(self) -> Figure:
         """Return a copy for dark pages: every colour is replaced by its partner."""
-        plain = darkened(self.to_dict())
+        plain = darkened(self.to_plotly_json())
         plain["layout"]["template"] = DARK
         return Figure(plain)
 

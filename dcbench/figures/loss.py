@@ -131,11 +131,11 @@ def _add_curves(made: go.Figure, col: int, record: Record, against: Record | Non
     """Draw one loss curve, and its distance from that of one device."""
     look = _line(record, reference)
     steps = _thinned(record.loss, points)
-    made.add_scatter(x=steps + 1, y=rounded(record.loss[steps]), row=1, col=col, **look)
+    made.add_scatter(x=(steps + 1).tolist(), y=rounded(record.loss[steps]), row=1, col=col, **look)
     if against is not None:
         gap = np.maximum(stats.differences(record.loss, against.loss), _FLOOR)
         steps = _thinned(gap, points)
-        made.add_scatter(x=steps + 1, y=rounded(gap[steps]), row=2, col=col, showlegend=False, **look)
+        made.add_scatter(x=(steps + 1).tolist(), y=rounded(gap[steps]), row=2, col=col, showlegend=False, **look)
 
 
 def _thinned(values: np.ndarray, points: int) -> np.ndarray:

@@ -1,0 +1,172 @@
+"""What is drawn of single configurations: throughput, step times, memory, time to target, comparisons."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from fake_records import CONFIGURATIONS, fake_record, fake_sweep
+from figure_parts import STUDY, SWEEP, TARGETS, axis_titles, marks, named, of
+
+from dcbench import comparison, figures, stats
+from dcbench.errors import SpecError
+from dcbench.figures._configurations import configured
+from dcbench.figures.steps import MOST_OUTLIERS, MOST_RANKS
+from dcbench.record import Series
+
+
+def test_throughput_shows_each_run_the_median_and_its_interval():
+    figure = figures.plot_throughput(STUDY)
+    runs, middle = named(figure, "horovod × 2")
+    measured = [r.metrics["throughput"] for r in of(STUDY, "horovod", 2)]
+    expected = stats.median_interval(measured)
+    assert sorted(runs.x) == pytest.approx(sorted(measured), rel=1e-5)
+    assert middle.x[0] == pytest.approx(expected.value)
+    assert middle.x[0] + middle.error_x.array[0] == pytest.approx(expected.high)
+    assert middle.x[0] - middle.error_x.arrayminus[0] == pytest.approx(expected.low)
+    assert axis_titles(figure) == ["Throughput (examples/s), higher is better"]
+    assert figure.layout.xaxis.range[0] == 0
+    last, first = figure.layout.yaxis.range
+    assert last > len(CONFIGURATIONS) - 1 and first < -0.7  # every row, and the number above the first
+    assert len({trace.name for trace in figure.data}) == len(CONFIGURATIONS)
+
+
+def test_a_sweeps_canaries_are_not_among_the_runs():
+    runs, _ = named(figures.plot_throughput(SWEEP), "single × 1")
+    assert len(runs.x) == 5
+    assert 1000.0 not in runs.x
+
+
+def test_models_have_panels_of_their_own():
+    figure = figures.plot_throughput(fake_sweep(models=("cnn", "mlp"), counts=(1, 2)))
+    assert [a.text for a in figure.layout.annotations] == ["cnn", "mlp"]
+    runs = [t for t in named(figure, "horovod × 2") if t.mode == "markers"]
+    assert [(t.yaxis, t.marker.symbol) for t in runs] == [("y", "circle-open"), ("y2", "square-open")]
+
+
+def test_many_runs_are_drawn_by_their_quantiles():
+    runs = [r for k in range(500) for r in fake_sweep(counts=(1,), repeats=1)[3:-3]][:2000]
+    for k, record in enumerate(runs):
+        record.metrics["throughput"] = 1000.0 + k // 4
+    figure = figures.plot_throughput(runs)
+    assert marks(figure) < 20
+    box = next(t for t in named(figure, "mirrored × 1") if t.type == "box")
+    expected = [np.quantile(np.arange(1000.0, 1500), q) for q in (0.05, 0.25, 0.5, 0.75, 0.95)]
+    assert [box.lowerfence[0], box.q1[0], box.median[0], box.q3[0], box.upperfence[0]] == pytest.approx(expected)
+
+
+def test_configurations_are_named_by_what_differs():
+    runs = [
+        fake_record("horovod", 2, transport="mpi"),
+        fake_record("horovod", 2, transport="gloo"),
+        fake_record("mirrored", 2, batch=64),
+        fake_record("single", 1, threads_per_device=2),
+    ]
+    assert list(configured(figures.tidy(runs))["configuration"]) == [
+        "single × 1, 2 cores a device",
+        "horovod × 2, transport=mpi",
+        "horovod × 2, transport=gloo",
+        "mirrored × 2, 64 a device",
+    ]
+
+
+def test_failed_runs_are_left_out_and_none_at_all_is_said():
+    failed = [fake_record("horovod", 2, seed=k, status="failed") for k in range(3)]
+    without = [r for r in STUDY if r.spec["backend"] != "horovod"]
+    assert not named(figures.plot_throughput([*without, *failed]), "horovod × 2")
+    with pytest.raises(SpecError, match="none of the runs was completed"):
+        figures.plot_throughput(failed)
+    with pytest.raises(SpecError, match="no completed run tells its peak memory"):
+        figures.plot_memory(failed)
+    with pytest.raises(SpecError, match="no completed run has step times"):
+        figures.plot_step_times(failed)
+
+
+def test_one_run_of_each_is_drawn_without_interval():
+    once = STUDY[: len(CONFIGURATIONS)]
+    assert named(figures.plot_throughput(once), "horovod × 2")[1].error_x.array[0] == 0
+
+
+def with_steps(seed, *ranks):
+    """Return a run of horovod with given step times (s), a list for each rank."""
+    record = fake_record("horovod", len(ranks) if len(ranks) in (2, 4, 8) else 8, seed=seed)
+    samples = [Series(rank, "node-1", "step_s", 0, list(values)) for rank, values in enumerate(ranks)]
+    return dataclasses.replace(record, samples=samples, run_id=f"{record.run_id}-{seed}")
+
+
+def test_step_times_are_quartiles_over_all_runs_by_rank():
+    first = with_steps(0, [0.001, 0.002, 0.003], [0.004, 0.004, 0.004])
+    second = with_steps(1, [0.004, 0.005, 0.100], [0.004, 0.004, 0.004])
+    figure = figures.plot_step_times([first, second])
+    quick, slow = (next(t for t in named(figure, f"horovod × 2 · rank {k}") if t.type == "box") for k in (0, 1))
+    # of 1, 2, 3, 4, 5 and 100 ms the quartiles are 2.25, 3.5 and 4.75, and 100 lies beyond 4.75 + 1.5 × 2.5
+    assert [quick.lowerfence[0], quick.q1[0], quick.median[0], quick.q3[0], quick.upperfence[0]] == [
+        1,
+        2.25,
+        3.5,
+        4.75,
+        5,
+    ]
+    (beyond,) = [t for t in named(figure, quick.name) if t.type == "scatter"]
+    assert list(beyond.x) == [100]
+    assert slow.fillcolor.endswith("0.6)") and quick.fillcolor.endswith("0.1)")  # the slowest rank stands out
+    assert axis_titles(figure) == ["Step time (ms)"]
+    assert figure.layout.xaxis.type == "log"  # for the step of 100 ms
+
+
+def test_of_many_ranks_and_outliers_the_extremes_are_drawn():
+    random = np.random.default_rng(0)
+    ranks = [0.01 * (1 + 0.01 * (k == 13) - 0.01 * (k == 7)) + 1e-6 * random.standard_cauchy(400) for k in range(40)]
+    figure = figures.plot_step_times([with_steps(0, *ranks)])
+    boxes = [t for t in figure.data if t.type == "box"]
+    assert len(boxes) == MOST_RANKS
+    assert {"horovod × 8 · rank 13", "horovod × 8 · rank 7"} <= {b.name for b in boxes}
+    assert max(len(t.x) for t in figure.data if t.type == "scatter") == MOST_OUTLIERS
+    assert "32 further ranks" in figure.layout.title.subtitle.text
+
+
+def test_memory_has_its_median_and_range_in_gib():
+    records = [fake_record("horovod", 2, seed=k) for k in range(3)]
+    for record, gib in zip(records, (1.0, 3.0, 2.0), strict=True):
+        record.metrics["peak_host_bytes"] = gib * 2**30
+    (bar,) = figures.plot_memory(records).data
+    assert (bar.x, bar.error_x.array, bar.error_x.arrayminus) == ((2.0,), (1.0,), (1.0,))
+    assert axis_titles(figures.plot_memory(records)) == ["Peak host memory (GiB), lower is better"]
+    records[0].metrics["peak_device_bytes"] = 2.0**31
+    assert axis_titles(figures.plot_memory(records))[1] == "Peak device memory (GiB), lower is better"
+
+
+def test_time_to_target_tells_the_time_and_who_never_got_there():
+    figure = figures.plot_time_to_target(TARGETS)
+    (reached,) = named(figure, "horovod × 2, 64 a step")
+    times = [r.metrics["time_to_target_s"] for r in of(TARGETS, "horovod", 2)]
+    expected = stats.median_interval(times)
+    assert reached.x[0] == pytest.approx(expected.value)
+    assert reached.x[0] + reached.error_x.array[0] == pytest.approx(expected.high)
+    (never,) = named(figure, "single × 1, 32 a step")
+    assert never.text[0].strip() == "not reached in 300 steps, 5 runs"
+    assert figure.layout.title.text.startswith("Time to 90% test accuracy")
+    del of(TARGETS, "horovod", 4)[0].metrics["time_to_target_s"]
+    (some,) = named(figures.plot_time_to_target(TARGETS), "horovod × 4, 128 a step")
+    assert some.text[0].endswith("reached by 4 of 5 runs")
+    with pytest.raises(SpecError, match="target_accuracy"):
+        figures.plot_time_to_target(SWEEP)
+
+
+def test_comparison_shows_both_sides_and_their_ratio():
+    found = comparison.compare(of(SWEEP, "mirrored", 2), of(SWEEP, "horovod", 2))
+    figure = figures.plot_comparison(found)
+    values, middle = named(figure, "horovod × 2")
+    assert sorted(values.x) == pytest.approx(sorted(found.b_values), rel=1e-5)
+    assert middle.x[0] == pytest.approx(found.b.value)
+    (ratio,) = named(figure, "ratio")
+    assert ratio.x[0] == pytest.approx(found.ratio.value)
+    assert ratio.x[0] - ratio.error_x.arrayminus[0] == pytest.approx(found.ratio.low)
+    assert figure.layout.title.text == "Throughput of horovod × 2 against mirrored × 2: faster"
+    assert axis_titles(figure) == ["Throughput (examples/s), higher is better", "Ratio, second to first"]
+
+
+def test_unlike_machines_are_named_in_the_title_of_a_comparison():
+    there = [dataclasses.replace(r, machine=r.machine | {"name": "3 × Other cores"}) for r in of(SWEEP, "horovod", 2)]
+    found = comparison.compare(of(SWEEP, "mirrored", 2), there, allow_unlike=True)
+    title = figures.plot_comparison(found).layout.title.text.replace("<br>", " ")
+    assert "UNLIKE MACHINES" in title and "3 × Other cores" in title
