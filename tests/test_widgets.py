@@ -167,6 +167,19 @@ def test_log_axes_are_those_of_amounts(scaling, view, logarithmic, linear):
     assert all(layout[n].range is None for n in logarithmic)
 
 
+def test_time_to_target_can_be_logarithmic():
+    explorer = widgets.explore_scaling(fake_sweep(counts=(1, 2), repeats=2, target_accuracy=0.9, steps=600))
+    explorer.view, explorer.log_axes = "time to target", True
+    assert explorer.figure.layout.xaxis.type == "log"
+
+
+def test_the_base_alone_is_no_scaling(scaling):
+    scaling.backends = ()
+    assert scaling.sentence == "only runs of single are left, the base itself; choose another backend"
+    scaling.view = "throughput"
+    assert set(scaling.selected["backend"]) == {"single"} and scaling.figure is not None
+
+
 def test_log_axes_are_refused_where_lengths_count_from_zero(scaling):
     scaling.view = "memory"
     assert controls(scaling)["log axes"].disabled

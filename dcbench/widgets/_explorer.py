@@ -220,7 +220,7 @@ class Explorer(ipywidgets.VBox):
 
 
 def _make_logarithmic(axis: Any) -> None:
-    axis.update(type="log", range=None, autorange=True)
+    axis.update(type="log", range=None, autorange=True, nticks=5)  # numbers crowd at the upper end
 
 
 def _counted(rows: pd.DataFrame) -> str:

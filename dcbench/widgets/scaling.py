@@ -33,7 +33,7 @@ class ScalingExplorer(Explorer):
         THROUGHPUT: ("Throughput",),
         STEPS: ("Step time",),
         MEMORY: (),
-        TARGET: ("Time",),
+        TARGET: ("Training time",),
     }
     offers_all = True
 
@@ -51,6 +51,8 @@ class ScalingExplorer(Explorer):
 
     def _draw(self, rows: pd.DataFrame) -> figures.Figure:
         if self.view == SPEEDUP:
+            if not (rows["backend"] != self._compared_with)[rows["status"] == "ok"].any():
+                raise SpecError(f"only runs of {self._compared_with} are left, the base itself; choose another backend")
             return figures.plot_scaling(rows, self._compared_with, self._ceiling, self._mode)
         if self.view == THROUGHPUT:
             return figures.plot_throughput(rows)
