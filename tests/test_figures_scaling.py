@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from fake_records import fake_study, fake_sweep
+from fake_records import fake_record, fake_study, fake_sweep
 from figure_parts import STUDY, SWEEP, axis_titles, named
 
 from dcbench import figures, stats
@@ -64,10 +64,9 @@ def test_batches_have_panels_of_which_the_ends_are_drawn_if_there_are_many():
 
 
 def test_variants_of_a_backend_have_lines_of_their_own():
-    runs = [
-        r for t in ("mpi", "gloo") for r in fake_sweep(counts=(1, 2), transport=t) if r.spec["backend"] == "horovod"
-    ]
-    runs += [r for r in fake_sweep(counts=(1, 2)) if r.spec["backend"] == "single"]
+    alone = [fake_record("single", 1, seed=k) for k in range(3)]
+    ways = [(way, n, k) for way in ("mpi", "gloo") for n in (1, 2) for k in range(3)]
+    runs = [*alone, *(fake_record("horovod", n, seed=k, transport=way) for way, n, k in ways)]
     figure = figures.plot_scaling(runs)
     lines = {t.name: t.line for t in figure.data if t.name.startswith("horovod")}
     assert set(lines) == {"horovod, transport=mpi", "horovod, transport=gloo"}
