@@ -12,22 +12,21 @@ from typing import Any, ClassVar
 import ipywidgets
 import pandas as pd
 import traitlets
-from plotly.io.base_renderers import PlotlyRenderer
 
 from dcbench import figures
 from dcbench.errors import SpecError
 from dcbench.record import Record
 from dcbench.store import Runs
 from dcbench.widgets._choices import Choices, read
-
-_STYLE = {"description_width": "initial"}
-_PICK = {"width": "max-content", "max_width": "26em"}
-_WRAPPED = {"flex_flow": "row wrap", "align_items": "center", "grid_gap": "2px 16px"}
+from dcbench.widgets._stage import PICK as _PICK
+from dcbench.widgets._stage import STYLE as _STYLE
+from dcbench.widgets._stage import WRAPPED as _WRAPPED
+from dcbench.widgets._stage import Stage
 
 TARGET = "time to target"
 
 
-class Explorer(ipywidgets.VBox):
+class Explorer(Stage):
     """
     Controls over one figure; each trait is a control, and can be set from code.
 
@@ -53,7 +52,6 @@ class Explorer(ipywidgets.VBox):
     backends = traitlets.Tuple()
     view = traitlets.Unicode()
     log_axes = traitlets.Bool(False)
-    theme = traitlets.Enum(("light", "dark"), "light")
 
     views: ClassVar[Mapping[str, tuple[str, ...]]] = {}  # name: how titles of axes begin that may be logarithmic
     offers_all = False
@@ -65,7 +63,6 @@ class Explorer(ipywidgets.VBox):
         columns = {**several, **columns}
         self._choices = Choices(self._table, {**columns, "backend": "backend"})
         self._names, self._compared_with = tuple(columns), compared_with
-        self._figure: figures.Figure | None = None
         self._syncing = False
         for name, value in {**self._choices.first(self._names), "view": next(iter(self.views))}.items():
             self.set_trait(name, value)
@@ -76,16 +73,6 @@ class Explorer(ipywidgets.VBox):
 
     def __repr__(self) -> str:
         return f"{len(self._table)} runs to explore: interactive in JupyterLab"
-
-    @property
-    def figure(self) -> figures.Figure | None:
-        """The figure shown, as a value of its own for a report; None where a sentence is shown instead."""
-        return None if self._figure is None else figures.Figure(self._figure)
-
-    @property
-    def sentence(self) -> str:
-        """What is shown in the place of a figure; empty where there is one."""
-        return "" if self._figure is not None else str(self._place.outputs[0]["data"]["text/plain"])
 
     def _chosen(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self._names}
@@ -128,7 +115,7 @@ class Explorer(ipywidgets.VBox):
         self._ticks = {b: self._tick(b) for b in self._choices.values("backend")}
         logarithmic = ipywidgets.Checkbox(description="log axes", indent=False, layout={"width": "auto"})
         traitlets.link((self, "log_axes"), (logarithmic, "value"))
-        self._logarithmic, self._note, self._place = logarithmic, ipywidgets.Label(), ipywidgets.Output()
+        self._logarithmic, self._note = logarithmic, ipywidgets.Label()
         backends = ipywidgets.HBox([ipywidgets.Label("backends"), *self._ticks.values()], layout=_WRAPPED)
         chosen = ipywidgets.HBox([self._picks[n] for n in columns], layout=_WRAPPED)
         look = ipywidgets.HBox([self._picks["view"], self._picks["theme"], logarithmic], layout=_WRAPPED)
@@ -164,15 +151,8 @@ class Explorer(ipywidgets.VBox):
     def _refresh(self, _change: Any = None) -> None:
         with self._quiet():
             self._show_choices()
-        rows = self._shown()
-        try:
-            self._check(rows)
-            self._figure = self._finished(self._draw(self._rows()))
-            shown = PlotlyRenderer(figures.CONFIG).to_mimebundle(self._figure.to_dict())
-        except SpecError as error:
-            self._figure, shown = None, {"text/plain": str(error)}
-        self._note.value = _counted(rows)
-        self._place.outputs = ({"output_type": "display_data", "data": shown, "metadata": {}},)
+        self._note.value = _counted(self._shown())
+        self._show(self._drawn)
 
     @contextlib.contextmanager
     def _quiet(self) -> Iterator[None]:
@@ -199,11 +179,13 @@ class Explorer(ipywidgets.VBox):
         lacking = self._lacking(name, value)
         return ("all" if value is None else str(value)) + (f" ({lacking})" if lacking else "")
 
-    def _finished(self, made: figures.Figure) -> figures.Figure:
+    def _drawn(self) -> figures.Figure:
+        self._check(self._shown())
+        made = self._draw(self._rows())
         if self.log_axes:
             for each in (made.for_each_xaxis, made.for_each_yaxis):
                 each(_make_logarithmic, lambda axis: str(axis.title.text).startswith(self.views[self.view]))
-        return made.dark() if self.theme == "dark" else made
+        return made
 
     def _check(self, rows: pd.DataFrame) -> None:
         """Refuse a choice without a completed run, in a sentence that names it."""
