@@ -103,9 +103,9 @@ def test_failed_runs_and_canaries_are_left_out_counted_and_named():
     canary = dataclasses.replace(a[0], run_id="canary", sweep={"id": "s", "round": 0, "canary": True})
     found = compare([canary, *a], b)
     assert found.ratio.count == 2 and found.a_values.tolist() == [100.0, 102.0]
-    assert "a: 1 canary run(s) left out" in found.notes
-    assert f"a: 1 run(s) left out: {a[1].run_id} (failed: rank 1 was ended by SIGKILL)" in found.notes
-    assert "2 run(s) left out: their round has no completed run of the other side" in found.notes
+    assert "single × 1: 1 canary run left out" in found.notes
+    assert f"single × 1: 1 run left out: {a[1].run_id} (failed: rank 1 was ended by SIGKILL)" in found.notes
+    assert "2 runs left out: the other side completed no run in that round" in found.notes
     assert list(found.runs["run_id"]) == [a[0].run_id, a[2].run_id, b[0].run_id, b[2].run_id]
 
 
@@ -214,11 +214,11 @@ BAD = {
     ),
     "all failed": (
         lambda: compare(made(RIGHT), made([None, None], "horovod", 2)),
-        r"b has no completed run with 'throughput' \(b: 2 run\(s\) left out: .*SIGKILL",
+        r"b has no completed run with 'throughput' \(2 runs left out: .*SIGKILL",
     ),
     "a metric that no run has": (
         lambda: compare(made(RIGHT), made(RIGHT, "horovod", 2), "time_to_target_s"),
-        r"a has no completed run with 'time_to_target_s' \(a: 2 run\(s\) left out: run-\d+ \(no time_to_target_s\)",
+        r"a has no completed run with 'time_to_target_s' \(2 runs left out: run-\d+ \(no time_to_target_s\)",
     ),
     "a run against itself": (lambda: (lambda r: compare(r, r))(made(RIGHT)), "is on both sides"),
     "not a positive number": (

@@ -8,6 +8,7 @@ from typing import Any
 
 from dcbench.cli.numbers import plain, shown
 from dcbench.comparison import Comparison
+from dcbench.comparison.conditions import runs
 from dcbench.errors import SpecError
 from dcbench.metrics import METRICS
 from dcbench.record import Record
@@ -98,13 +99,15 @@ def _written(value: Any) -> str:
 def summary(found: Comparison) -> str:
     """Sum up a comparison: the sentence, both medians, what differs, what to know."""
     unit = METRICS[found.metric].unit
-    sides = [(found.label_a, found.a), (found.label_b, found.b)]
+    sides = [("a", found.label_a, found.a), ("b", found.label_b, found.b)]
     parts = [clean(found.sentence)]
-    parts += [table([(f"{name}:", label, shown(value, unit), f"{value.count} runs")
-                     for name, (label, value) in zip("ab", sides, strict=True)])]  # fmt: skip
-    if len(found.differs):
-        parts += [table(found.differs.to_numpy().tolist(), ("what differs", "a", "b"))]
-    parts += ["\n".join(f"Note: {clean(note)}" for note in found.notes)] if found.notes else []
+    parts += [table([(f"{side}:", name, shown(value, unit), runs(value.count)) for side, name, value in sides])]
+    flags = found.differs["what"] == "flags"
+    if len(others := found.differs[~flags]):
+        parts += [table(others.to_numpy().tolist(), ("what differs", "a", "b"))]
+    said = [f"Flags of {side}: {clean(row[side])}" for row in found.differs[flags].to_dict("records") for side in "ab"]
+    said += [f"Note: {clean(note)}" for note in found.notes]
+    parts += ["\n".join(said)] if said else []
     return "\n\n".join(parts)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import math
 import sys
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from dcbench import comparison, spec, stats
 from dcbench.cli.numbers import plain, shown, times
 from dcbench.cli.run import BAD_INPUT, FAILED, OK, dictionary, is_bad_input, literal, value_of
+from dcbench.comparison.conditions import runs
 from dcbench.errors import SpecError
 from dcbench.record import Record
 from dcbench.stats import Estimate
@@ -47,7 +49,7 @@ def sweep(chosen: argparse.Namespace) -> int:
     progress = Progress()
     handle = running.sweep(
         specs, repeats=repeats, seed=seed, canary=False if chosen.no_canary else None, resume=not chosen.fresh,
-        on_wait=lambda sentence: progress.show(sentence, now=True),
+        on_wait=lambda sentence: None,  # `follow` shows it as the state of the run
     )  # fmt: skip
     result = follow(handle, progress, chosen.fresh)
     rows = configurations(specs, result, "strong" if "global_batch" in given else "weak")
@@ -119,7 +121,8 @@ def follow(handle: Any, progress: Progress, fresh: bool = False) -> SweepResult:
     except KeyboardInterrupt:
         progress.show("ending the run")
         handle.cancel()
-        handle.result(timeout=END_LIMIT_S)
+        with contextlib.suppress(TimeoutError):  # it ends with this process then
+            handle.result(timeout=END_LIMIT_S)
         far, same = handle.progress, "the same command without --fresh" if fresh else "the same command"
         said = f"sweep {handle.sweep_id} ended after {far.done} of {far.total} runs, whose records are kept"
         raise KeyboardInterrupt(f"{said}; {same} goes on where it stopped") from None
@@ -159,14 +162,14 @@ def configurations(specs: Sequence[spec.RunSpec], result: SweepResult, mode: str
         ``failed``; `Estimate` of ``throughput`` and of ``speedup`` over backend ``"single"`` on one device, or None.
     """
     names = [n for n in spec.field_names() if n in ("model", "backend", "devices") or _varies(specs, n)]
-    runs: dict[str, list[Record]] = {}
+    made: dict[str, list[Record]] = {}
     for record in result.records:
-        runs.setdefault(record.spec_hash, []).append(record)
+        made.setdefault(record.spec_hash, []).append(record)
     rows = []
     for one in specs:
-        own = runs.get(one.hash, [])
+        own = made.get(one.hash, [])
         good = [r for r in own if r.ok]
-        base = runs.get(_base(one, mode).hash, [])
+        base = made.get(_base(one, mode).hash, [])
         rows.append(
             {
                 "spec_hash": one.hash,
@@ -190,10 +193,10 @@ def _base(one: spec.RunSpec, mode: str) -> spec.RunSpec:
     return one.replace(backend="single", devices=1, transport="auto", compression="none", **batch)
 
 
-def _speedup(base: Sequence[Record], runs: Sequence[Record]) -> Estimate | None:
-    if not runs or not any(r.ok for r in base):
+def _speedup(base: Sequence[Record], good: Sequence[Record]) -> Estimate | None:
+    if not good or not any(r.ok for r in base):
         return None
-    return comparison.compare(base, runs).ratio
+    return comparison.compare(base, good).ratio
 
 
 def summary(result: SweepResult, rows: Sequence[dict[str, Any]]) -> str:
@@ -204,7 +207,7 @@ def summary(result: SweepResult, rows: Sequence[dict[str, Any]]) -> str:
          shown(r["throughput"], "examples/s"), times(r["speedup"])]
         for r in rows
     ]  # fmt: skip
-    said = [f"Sweep {result.sweep_id}: {len(result.records)} runs", "", table(cells, header), ""]
+    said = [f"Sweep {result.sweep_id}: {runs(len(result.records))}", "", table(cells, header), ""]
     said += [f"Canary, end over start: {times(result.drift)}"] if result.drift else []
     said += [f"Note: {clean(flag)}" for flag in result.flags]
     return "\n".join(said).rstrip()

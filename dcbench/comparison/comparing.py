@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dcbench import stats
-from dcbench.comparison.conditions import Conditions, differs, labels, unlike, where
+from dcbench.comparison.conditions import Conditions, differs, labels, runs, unlike, where
 from dcbench.comparison.sides import Side, counted
 from dcbench.errors import SpecError
 from dcbench.metrics import METRICS, Metric
@@ -138,6 +138,7 @@ def compare(a: Side, b: Side, metric: str = "throughput", allow_unlike: bool = F
     values_a, values_b = rows_a[metric].to_numpy(float), rows_b[metric].to_numpy(float)
     found = (stats.ratio if paired else stats.ratio_unpaired)(values_b, values_a)
     label_a, label_b = labels(one.conditions, other.conditions)
+    left = [f"{label}: {said}" for label, side in ((label_a, one), (label_b, other)) for said in side.left_out]
     return Comparison(
         metric=metric,
         label_a=label_a,
@@ -151,7 +152,7 @@ def compare(a: Side, b: Side, metric: str = "throughput", allow_unlike: bool = F
         verdict=stats.verdict(found, *(_WORDS.get(about.unit) or _BY_DIRECTION[about.better])),
         differs=differs(one.conditions, other.conditions),
         unlike=apart,
-        notes=[*one.left_out, *other.left_out, *lone, *_cautions(one.conditions, other.conditions, values_a, values_b)],
+        notes=[*left, *lone, *_cautions(one.conditions, other.conditions, values_a, values_b)],
         runs=_joined(rows_a, rows_b),
     )
 
@@ -174,7 +175,7 @@ def _matched(rows_a: pd.DataFrame, rows_b: pd.DataFrame) -> tuple[pd.DataFrame, 
     if len(shared) < min(2, max(len(rows_a), len(rows_b))):
         return rows_a, rows_b, False, []
     lone = len(rows_a) + len(rows_b) - 2 * len(shared)
-    said = [f"{lone} run(s) left out: their round has no completed run of the other side"] if lone else []
+    said = [f"{runs(lone)} left out: the other side completed no run in that round"] if lone else []
     return rows_a.loc[[a[k] for k in shared]], rows_b.loc[[b[k] for k in shared]], True, said
 
 
@@ -201,4 +202,4 @@ def _cautions(a: Conditions, b: Conditions, values_a: np.ndarray, values_b: np.n
     said = [f"different {n}s, {one} and {other}: an example is not the same work" for n, (one, other) in pairs.items()
             if one != other]  # fmt: skip
     fewest = min(len(values_a), len(values_b))
-    return said + ([f"{fewest} run(s) of a side: fewer than {FEW} carry no claim"] if fewest < FEW else [])
+    return said + ([f"{runs(fewest)} of a side: fewer than {FEW} carry no claim"] if fewest < FEW else [])

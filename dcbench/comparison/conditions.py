@@ -135,6 +135,11 @@ def some(names: Sequence[str]) -> str:
     return ", ".join(names[:SEVERAL]) + more
 
 
+def runs(count: int, kind: str = "run") -> str:
+    """Count runs: ``"1 run"``, ``"2 runs"``."""
+    return f"{count} {kind}{'' if count == 1 else 's'}"
+
+
 def _text(value: Any) -> str:
     """Write a value alike whether a record or a table holds it."""
     if value is None or value != value:  # NaN

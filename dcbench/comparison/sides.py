@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from dcbench.comparison.conditions import SEVERAL, Conditions, conditions, distinct, some
+from dcbench.comparison.conditions import SEVERAL, Conditions, conditions, distinct, runs, some
 from dcbench.errors import SpecError
 from dcbench.metrics import Metric
 from dcbench.record import Record
@@ -54,8 +54,8 @@ def counted(name: str, given: Side, metric: Metric, allow_unlike: bool) -> Count
     _check_one(name, measured, allow_unlike)
     values = measured.get(metric.name, measured["status"].map(lambda _: math.nan)).astype(float)
     good = (measured["status"] == "ok") & values.notna()
-    left = [f"{name}: {canary.sum()} canary run(s) left out"] if canary.any() else []
-    left += _left_out(name, measured[~good], metric)
+    left = [f"{runs(int(canary.sum()), 'canary run')} left out"] if canary.any() else []
+    left += _left_out(measured[~good], metric)
     if not good.any():
         found = "; ".join(left) or "no runs"
         raise SpecError(f"{name} has no completed run with {metric.name!r} ({found}); make or name one that has it")
@@ -68,18 +68,18 @@ def counted(name: str, given: Side, metric: Metric, allow_unlike: bool) -> Count
 def _read(name: str, given: Any) -> tuple[pd.DataFrame, list[Record]]:
     import pandas as pd
 
-    runs = [given] if isinstance(given, Record) else given
-    if not isinstance(runs, pd.DataFrame):
-        runs = list(runs) if isinstance(runs, Iterable) and not isinstance(runs, str) else [runs]
-        if foreign := [r for r in runs if not isinstance(r, Record)]:
+    held = [given] if isinstance(given, Record) else given
+    if not isinstance(held, pd.DataFrame):
+        held = list(held) if isinstance(held, Iterable) and not isinstance(held, str) else [held]
+        if foreign := [r for r in held if not isinstance(r, Record)]:
             kind = type(foreign[0]).__name__
             raise SpecError(f"{name} holds a {kind}; give a Record, a list of Records, or a table of runs")
-    if not len(runs):
+    if not len(held):
         raise SpecError(f"{name} holds no runs; give at least one")
-    rows = tidy(runs).reset_index(drop=True)
+    rows = tidy(held).reset_index(drop=True)
     if absent := [n for n in _NEEDED if n not in rows]:
         raise SpecError(f"{name} is a table without the column {absent[0]!r}; give one as from load_records")
-    return rows, [] if isinstance(runs, pd.DataFrame) else runs
+    return rows, [] if isinstance(held, pd.DataFrame) else held
 
 
 def _check_one(name: str, rows: pd.DataFrame, allow_unlike: bool) -> None:
@@ -97,10 +97,10 @@ def _check_one(name: str, rows: pd.DataFrame, allow_unlike: bool) -> None:
             raise SpecError(f"{name} holds runs of several {what}, which differ in {said}; give the runs of one")
 
 
-def _left_out(name: str, rows: pd.DataFrame, metric: Metric) -> list[str]:
+def _left_out(rows: pd.DataFrame, metric: Metric) -> list[str]:
     """Count and name the runs that do not count."""
     said = []
     for row in rows.to_dict("records"):
         why = f"no {metric.name}" if row["status"] == "ok" else f"{row['status']}: {row.get('reason') or 'no reason'}"
         said.append(f"{row.get('run_id', 'a run')} ({why})")
-    return [f"{name}: {len(said)} run(s) left out: {some(said)}"] if said else []
+    return [f"{runs(len(said))} left out: {some(said)}"] if said else []
