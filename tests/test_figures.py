@@ -181,7 +181,9 @@ def test_titles_and_legends_get_their_own_room():
     names = [f"a backend of a long name {k}" for k in range(12)]
     tall = finished(go.Figure([go.Scatter(x=[1], y=[1], name=n) for n in names]), "Speed " * 30, "here<br>there", 300)
     assert short.layout.height > 300
+    assert tall.layout.title.text.count("<br>") == 2
     assert tall.layout.margin.t > short.layout.margin.t
+    assert tall.layout.title.pad.t == short.layout.title.pad.t + 2 * 22
     assert tall.layout.height - tall.layout.margin.t > short.layout.height - short.layout.margin.t + 60
     assert CONFIG["showSendToCloud"] is False
 

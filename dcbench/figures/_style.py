@@ -174,7 +174,11 @@ def finished(made: go.Figure, title: str, under: str, panel_px: int) -> Figure:
     made.update_layout(
         template=LIGHT,
         margin={"l": 60, "r": 24, "t": top_px, "b": 56},
-        title={"text": "<br>".join(heading), "subtitle": {"text": under}},
+        title={
+            "text": "<br>".join(heading),
+            "subtitle": {"text": under},
+            "pad_t": 14 + 22 * (len(heading) - 1),  # Plotly lifts the further lines above the first
+        },
         height=top_px + panel_px + _legend_px(made),
     )
     return Figure(made)

@@ -59,7 +59,8 @@ def plot_scaling_law(
     drawn = lines(found[found["backend"] != ceiling], base)
     if not drawn:
         raise SpecError(f"no backend but {base!r} and {ceiling!r} was measured; add runs on 2 devices to fit a law")
-    made, notes, flags = _with_ideal(up_to), [], {}
+    flags: dict[str, list[str]] = {}
+    made, notes = _with_ideal(up_to), []
     for look, rows in drawn[:MOST_FITS]:
         look["name"] = look["legendgroup"] = _name(look["name"], rows, found)
         fit = _fit(rounds, rows, law)

@@ -114,9 +114,11 @@ def _set_axes(made: go.Figure, rows: Sequence[str]) -> None:
     beyond = [value for points in made.select_traces("scatter") for value in points.x]
     least = min(*(box.lowerfence[0] for box in boxes), *beyond, np.inf)
     most = max(*(box.upperfence[0] for box in boxes), *beyond, 0.0)
-    span = {"range": [0, 1.05 * most]}
+    span: dict[str, Any] = {"range": [0, 1.05 * most]}
     if most > _LOG_FROM * float(np.median([box.median[0] for box in boxes])):
-        span = {"type": "log", "range": np.log10([0.8 * least, 1.2 * most]).tolist(), "dtick": 1}
+        few = (1, 2, 5) if most < 300 * least else (1,)
+        ticks = [k * 10.0**decade for decade in range(-6, 9) for k in few]
+        span = {"type": "log", "range": np.log10([0.8 * least, 1.2 * most]).tolist(), "tickvals": ticks}
     made.update_xaxes(title_text="Step time (ms)", **span)
     made.update_yaxes(type="category", range=[len(rows) - 0.5, -0.5])
     made.update_layout(showlegend=False)

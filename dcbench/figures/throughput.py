@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 import plotly.graph_objects as go
 
@@ -82,7 +84,7 @@ def _add_repeats(made: go.Figure, row: int, name: str, found: pd.DataFrame) -> N
 def _add_quantiles(made: go.Figure, row: int, name: str, found: pd.DataFrame) -> None:
     """Add a box of the runs, and a bar with its interval for their median."""
     shade, values = colour(found["backend"].iloc[0]), found["throughput"]
-    box = {end: rounded([values.quantile(q)]) for end, q in _QUANTILES.items()}
+    box: dict[str, Any] = {end: rounded([values.quantile(q)]) for end, q in _QUANTILES.items()}
     box |= {"line": {"color": shade, "width": 1}, "fillcolor": translucent(shade, 0.25), "width": 0.5}
     made.add_box(**box, y=[name], orientation="h", name=name, row=row, col=1)
     _add_median(made, row, name, values, shade)
