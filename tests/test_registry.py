@@ -25,7 +25,7 @@ def test_the_nearest_match_ignores_case() -> None:
 def test_unknown_name_lists_what_is_known() -> None:
     with pytest.raises(SpecError) as caught:
         registry.check("dataset", "qqq")
-    assert "unknown dataset 'qqq' (known: digits" in str(caught.value)
+    assert "unknown dataset 'qqq' (known: diabetes, digits" in str(caught.value)
 
 
 @pytest.fixture
