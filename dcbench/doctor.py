@@ -175,9 +175,14 @@ def check_gpus(machine: Machine) -> Check:
     return Check("GPUs in TensorFlow", ok, f"TensorFlow sees {seen} of {len(machine.gpus)}", advice)
 
 
+def horovod_build() -> dict[str, bool]:
+    """Return whether Horovod was built with ``"gloo"``, ``"mpi"``, ``"nccl"`` and ``"cuda"``; that takes seconds."""
+    return json.loads(_ask(_HOROVOD_PROBE))
+
+
 def check_horovod(machine: Machine) -> Check:
     """Check which transports Horovod was built with; GPUs want NCCL."""
-    built = json.loads(_ask(_HOROVOD_PROBE))
+    built = horovod_build()
     detail = ", ".join(
         f"{label} {'yes' if built[n] else 'no'}" for n, label in (("gloo", "Gloo"), ("mpi", "MPI"), ("nccl", "NCCL"))
     )

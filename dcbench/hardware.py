@@ -12,6 +12,7 @@ import os
 import platform
 import re
 import socket
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,10 @@ class Machine:
         Load average of the last minute when it was asked.
     environment : dict
         The recorded settings of the environment (an allow-list).
+    core_groups : tuple of tuple of int
+        `cores` by physical core, those that share one in one group; empty where an older record does not say.
+    installed_cores, installed_memory_bytes : int
+        What the machine has, whether or not this process may use it; 0 where an older record does not say.
     """
 
     host: str
@@ -69,6 +74,9 @@ class Machine:
     links: tuple[Link, ...]
     load_1min: float
     environment: dict[str, str]
+    core_groups: tuple[tuple[int, ...], ...] = ()
+    installed_cores: int = 0
+    installed_memory_bytes: int = 0
 
     @property
     def name(self) -> str:
@@ -99,13 +107,14 @@ def inspect_machine() -> Machine:
     """
     quota = cpu_quota()
     cores = usable_cores(quota)
+    groups = grouped(cores)
     gpus, links, note = inspect_gpus()
     return Machine(
         host=socket.gethostname(),
         os=_os_name(),
         cpu_model=cpu_model(),
         cores=cores,
-        physical_cores=len({_siblings(c) for c in cores}),
+        physical_cores=len(groups),
         quota_cores=quota,
         memory_bytes=usable_memory_bytes(),
         gpus=gpus,
@@ -113,6 +122,9 @@ def inspect_machine() -> Machine:
         links=links,
         load_1min=os.getloadavg()[0],
         environment={n: v for n, v in sorted(os.environ.items()) if _is_recorded(n)},
+        core_groups=groups,
+        installed_cores=os.cpu_count() or len(cores),
+        installed_memory_bytes=psutil.virtual_memory().total,
     )
 
 
@@ -146,6 +158,14 @@ def usable_cores(quota: float | None, root: Path = Path("/")) -> tuple[int, ...]
     first = [c for i, c in enumerate(allowed) if groups[i] not in groups[:i]]
     ordered = first + [c for c in allowed if c not in first]
     return tuple(ordered if quota is None else ordered[: max(1, int(quota))])
+
+
+def grouped(cores: Iterable[int], root: Path = Path("/")) -> tuple[tuple[int, ...], ...]:
+    """Return CPUs by the physical core that they share, in order of their ids."""
+    groups: dict[str, list[int]] = {}
+    for core in sorted(cores):
+        groups.setdefault(_siblings(core, root), []).append(core)
+    return tuple(map(tuple, groups.values()))
 
 
 def cpu_quota(root: Path = Path("/")) -> float | None:

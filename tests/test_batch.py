@@ -327,6 +327,7 @@ def test_a_second_run_in_the_same_second_gets_its_own_name(tmp_path):
 def test_clean_keeps_structure_and_drops_what_runs():
     dirty = '<h2 onclick="x">A</h2><iframe src="//x"></iframe><a href="javascript:x">l</a>'
     dirty += '<p style="position:fixed">t</p>'
+    assert report.clean('<a href="05.ipynb">a</a><a href="#b">b</a>') == '<a>a</a><a href="#b">b</a>'
     assert report.clean(dirty) == '<h2>A</h2><a>l</a><p style="">t</p>'
 
 

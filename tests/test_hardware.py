@@ -76,6 +76,9 @@ def test_cores_of_different_physical_cores_come_first(tmp_path, monkeypatch) -> 
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2, 3})
     assert hardware.usable_cores(None, tmp_path) == (0, 2, 1, 3)
     assert hardware.usable_cores(2.0, tmp_path) == (0, 2)
+    assert hardware.grouped((0, 2, 1, 3), tmp_path) == ((0, 1), (2, 3))
+    assert hardware.grouped((0, 2, 3), tmp_path) == ((0,), (2, 3))
+    assert hardware.grouped((7, 9), tmp_path / "nowhere") == ((7,), (9,))
 
 
 def test_time_that_each_cpu_worked_and_was_withheld(tmp_path, monkeypatch) -> None:
@@ -89,7 +92,9 @@ def test_affinity_of_this_process_counts() -> None:
     before = os.sched_getaffinity(0)
     try:
         os.sched_setaffinity(0, {min(before)})
-        assert hardware.inspect_machine().cores == (min(before),)
+        machine = hardware.inspect_machine()
+        assert (machine.cores, machine.core_groups) == ((min(before),), ((min(before),),))
+        assert machine.installed_cores == os.cpu_count()
     finally:
         os.sched_setaffinity(0, before)
 

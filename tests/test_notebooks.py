@@ -16,6 +16,10 @@ from dcbench.batch import parameter
 FOLDER = Path(__file__).parents[1] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 SMALL = {
+    "00_start_here": [
+        {"repeats": 2, "steps": 10, "batch_per_device": 16, "backend": "horovod", "devices": 2, "device_type": "cpu"},
+        {"repeats": 1, "steps": 10, "batch_per_device": 16},
+    ],
     "05_scaling_study": [
         {"repeats": 2, "steps": 10, "batch_per_device": 16},
         {"repeats": 1, "steps": 10, "batch_per_device": 16, "device_counts": [1], "device_type": "cpu"},

@@ -208,6 +208,8 @@ def clean(markup: str | bytes) -> str:
 def _allowed(tag: str, name: str, value: str) -> bool:
     if (tag, name) == ("img", "src"):
         return value.startswith(("data:image/png;", "data:image/jpeg;"))
+    if (tag, name) == ("a", "href"):
+        return value.startswith(("https:", "http:", "mailto:", "#"))  # the files beside the notebook are not here
     return name in _ATTRIBUTES["*"] or name in _ATTRIBUTES.get(tag, [])
 
 

@@ -9,7 +9,9 @@ from dcbench.figures._theme import COLOURS, MARKERS, colour, marker
 from dcbench.figures.comparison import plot_comparison
 from dcbench.figures.law import plot_scaling_law
 from dcbench.figures.loss import EARLY_STEPS, loss_differences, plot_loss
+from dcbench.figures.machine import plot_machine
 from dcbench.figures.memory import plot_memory
+from dcbench.figures.run import plot_run
 from dcbench.figures.scaling import plot_scaling, scaling_summary
 from dcbench.figures.steps import plot_step_times
 from dcbench.figures.target import plot_time_to_target
@@ -18,6 +20,6 @@ from dcbench.store import tidy
 
 __all__ = [
     "COLOURS", "CONFIG", "EARLY_STEPS", "MARKERS", "MAX_MARKS", "Figure", "caption", "colour", "loss_differences",
-    "marker", "plot_comparison", "plot_loss", "plot_memory", "plot_scaling", "plot_scaling_law", "plot_step_times",
-    "plot_throughput", "plot_time_to_target", "scaling_summary", "tidy",
+    "marker", "plot_comparison", "plot_loss",
+    "plot_machine", "plot_memory", "plot_run", "plot_scaling", "plot_scaling_law",     "plot_step_times", "plot_throughput", "plot_time_to_target", "scaling_summary", "tidy",
 ]  # fmt: skip

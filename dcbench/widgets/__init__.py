@@ -1,6 +1,14 @@
 """Widgets for JupyterLab: controls around the figures of `dcbench.figures`, and nothing drawn of their own."""
 
 from dcbench.widgets.losses import LossExplorer, explore_losses
+from dcbench.widgets.machine import MachineExplorer, explore_machine
 from dcbench.widgets.scaling import ScalingExplorer, explore_scaling
 
-__all__ = ["LossExplorer", "ScalingExplorer", "explore_losses", "explore_scaling"]
+__all__ = [
+    "LossExplorer",
+    "MachineExplorer",
+    "ScalingExplorer",
+    "explore_losses",
+    "explore_machine",
+    "explore_scaling",
+]
