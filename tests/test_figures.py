@@ -7,7 +7,7 @@ import numpy as np
 import plotly.io
 import pytest
 from fake_records import MACHINE, MODELS, fake_record, fake_study, fake_sweep, fake_table
-from figure_parts import KINDS, SWEEP, axis_titles, colours, marks, named
+from figure_parts import KINDS, SWEEP, axis_titles, colours, marks, named, strings
 
 from dcbench import figures, store
 from dcbench.figures import _theme
@@ -155,6 +155,26 @@ def test_machine_names_cannot_carry_markup_and_many_are_counted():
         record.machine = {"name": f'<a href="javascript:x">cores {k}</a>'}
     assert "<a" not in figures.caption(records)
     assert "and 2 more machines" in figures.caption(records)
+
+
+def test_names_of_models_cannot_carry_markup():
+    runs = fake_sweep(counts=(1, 2), models=("cnn", "mlp"), batches=(32, 64))
+    for record in runs:
+        record.spec["model"] = f"<img src=x onerror=y>{record.spec['model']}"
+        record.spec["dataset"] = "<b>digits"
+    drawn = [
+        figures.plot_scaling(runs),
+        figures.plot_throughput(runs),
+        figures.plot_memory(runs),
+        figures.plot_step_times(runs),
+        figures.plot_loss(runs, 64),
+        figures.plot_scaling_law(runs),
+    ]
+    for figure in drawn:
+        shown = figure.to_plotly_json()
+        for trace in shown["data"]:
+            trace.pop("legendgroup", None)  # never shown
+        assert not [text for text in strings(shown) if "<img" in text or "<b>" in text]
 
 
 def test_captions_count_repeats_without_canaries_and_say_a_drift():

@@ -144,7 +144,7 @@ def test_time_to_target_tells_the_time_and_who_never_got_there():
     assert reached.x[0] + reached.error_x.array[0] == pytest.approx(expected.high)
     (never,) = named(figure, "single × 1, 32 a step")
     assert never.text[0].strip() == "not reached in 300 steps, 5 runs"
-    assert figure.layout.title.text.startswith("Time to 90% test accuracy")
+    assert figure.layout.title.text.startswith("Time to 90 % test accuracy")
     del of(TARGETS, "horovod", 4)[0].metrics["time_to_target_s"]
     (some,) = named(figures.plot_time_to_target(TARGETS), "horovod × 4, 128 a step")
     assert some.text[0].endswith("reached by 4 of 5 runs")

@@ -158,6 +158,23 @@ def bars(estimates: Sequence[Estimate], shade: str) -> dict[str, Any]:
     return {"array": above, "arrayminus": below, "color": shade, "thickness": 2, "width": 5}
 
 
+def add_median(made: go.Figure, name: str, middle: Estimate, shade: str, form: str, row: int = 1) -> None:
+    """Draw the median of a row of runs as an upright bar, with its interval and its value above."""
+    made.add_scatter(
+        x=[middle.value],
+        y=[name],
+        mode="markers+text",
+        marker={"color": shade, "symbol": "line-ns-open", "size": 16, "line": {"width": 3}},
+        error_x=bars([middle], shade),
+        text=[format(middle.value, form)],
+        textposition="top center",
+        name=name,
+        hovertemplate=f"median {middle:{form}}",
+        row=row,
+        col=1,
+    )
+
+
 def finished(made: go.Figure, title: str, under: str, panel_px: int) -> Figure:
     """
     Give a figure its title, its caption and the common look.

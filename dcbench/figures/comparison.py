@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from dcbench.comparison import Comparison
-from dcbench.figures._style import MAX_MARKS, Figure, bars, caption, finished, plain, rounded
+from dcbench.figures._style import MAX_MARKS, Figure, add_median, bars, caption, finished, plain, rounded
 from dcbench.figures._theme import QUIET, TEXT, colour, marker
 from dcbench.metrics import METRICS
 from dcbench.stats import Estimate
@@ -71,19 +71,7 @@ def _add_side(made: go.Figure, name: str, values: np.ndarray, middle: Estimate, 
         row=1,
         col=1,
     )
-    made.add_scatter(
-        x=[middle.value],
-        y=[name],
-        mode="markers+text",
-        marker={"color": shade, "symbol": "line-ns-open", "size": 20, "line": {"width": 3}},
-        error_x=bars([middle], shade),
-        text=[f"{middle.value:,.4g}"],
-        textposition="top center",
-        name=name,
-        hovertemplate=f"median {middle:,.4g}",
-        row=1,
-        col=1,
-    )
+    add_median(made, name, middle, shade, ",.4g")
 
 
 def _add_ratio(made: go.Figure, comparison: Comparison) -> None:

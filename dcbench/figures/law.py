@@ -67,7 +67,7 @@ def plot_scaling_law(
         _add_fit(made, fit, up_to, look)
         add_estimates(made, rows["devices"], list(rows["speedup"]), **look | {"line": {**look["line"], "width": 0}})
         values = [f"{_SIGNS.get(name, name)} {e:.2g}" for name, e in fit.parameters.items()]
-        notes.append(f"{look['name']}: {'; '.join([*values, f'misfit {fit.residual:.1%}'])}")
+        notes.append(f"{look['name']}: {'; '.join([*values, f'misfit {100 * fit.residual:.1f} %'])}")
         for flag in fit.flags:
             flags.setdefault(flag, []).append(look["name"])
     notes += [f"{flag} ({', '.join(names)})" for flag, names in flags.items()]

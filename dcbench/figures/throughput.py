@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from dcbench import stats
 from dcbench.errors import SpecError
 from dcbench.figures._configurations import configured, first_rows
-from dcbench.figures._style import MAX_MARKS, Figure, bars, caption, finished, measured, rounded, stacked
+from dcbench.figures._style import MAX_MARKS, Figure, add_median, caption, finished, measured, rounded, stacked
 from dcbench.figures._theme import colour, marker, translucent
 from dcbench.metrics import METRICS
 from dcbench.store import Runs
@@ -78,7 +78,7 @@ def _add_repeats(made: go.Figure, row: int, name: str, found: pd.DataFrame) -> N
         row=row,
         col=1,
     )
-    _add_median(made, row, name, values, shade)
+    add_median(made, name, stats.median_interval(values), shade, ",.0f", row)
 
 
 def _add_quantiles(made: go.Figure, row: int, name: str, found: pd.DataFrame) -> None:
@@ -87,21 +87,4 @@ def _add_quantiles(made: go.Figure, row: int, name: str, found: pd.DataFrame) ->
     box: dict[str, Any] = {end: rounded([values.quantile(q)]) for end, q in _QUANTILES.items()}
     box |= {"line": {"color": shade, "width": 1}, "fillcolor": translucent(shade, 0.25), "width": 0.5}
     made.add_box(**box, y=[name], orientation="h", name=name, row=row, col=1)
-    _add_median(made, row, name, values, shade)
-
-
-def _add_median(made: go.Figure, row: int, name: str, values: pd.Series, shade: str) -> None:
-    middle = stats.median_interval(values)
-    made.add_scatter(
-        x=[middle.value],
-        y=[name],
-        mode="markers+text",
-        marker={"color": shade, "symbol": "line-ns-open", "size": 16, "line": {"width": 3}},
-        error_x=bars([middle], shade),
-        text=[f"{middle.value:,.0f}"],
-        textposition="top center",
-        name=name,
-        hovertemplate=f"median {middle:,.0f} examples/s",
-        row=row,
-        col=1,
-    )
+    add_median(made, name, stats.median_interval(values), shade, ",.0f", row)
