@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Sequence
 from typing import Any
 
@@ -34,10 +35,11 @@ def canary(wanted: RunSpec | bool | None, specs: Sequence[RunSpec]) -> RunSpec |
     raise SpecError(f"canary={wanted!r} is a {type(wanted).__name__}; give a RunSpec, or False for none")
 
 
-def count(name: str, value: Any, low: int, high: int) -> None:
-    """Refuse what is not a whole number of that range."""
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+def count(name: str, value: Any, low: int, high: int) -> int:
+    """Return a whole number of that range."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or not low <= int(value) <= high:
         raise SpecError(f"{name}={value!r} was given; give a whole number from {low} to {high}")
+    return int(value)
 
 
 def runs_here(spec: RunSpec, machine: Machine) -> None:

@@ -80,8 +80,8 @@ def sweep(
     """
     kept = checks.specs(specs)
     chosen = checks.canary(canary, kept)
-    checks.count("repeats", repeats, 1, MOST_REPEATS)
-    checks.count("seed", seed, 0, 2**31 - 1)
+    repeats = checks.count("repeats", repeats, 1, MOST_REPEATS)
+    seed = checks.count("seed", seed, 0, 2**31 - 1)
     machine = hardware.inspect_machine()
     for spec in [*kept, *([chosen] if chosen else [])]:
         checks.runs_here(spec, machine)
