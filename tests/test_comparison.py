@@ -134,6 +134,15 @@ def test_differences_are_sorted_by_spec_versions_machine_and_flags():
     assert found["flags"] == ("-", "warm-up reached its cap")
 
 
+def test_flags_that_differ_in_their_numbers_alone_are_the_same():
+    a, b = made([100, 101]), made([150, 151], "horovod", 2)
+    a[0].flags, a[1].flags = ["others used 0.6 of 2 cores"], ["others used 1.21 of 2 cores"]
+    b[0].flags = ["others used 0.9 of 2 cores", "waited 3 s"]
+    assert rows(compare(a, b))["flags"] == ("others used … of … cores", "others used … of … cores; waited … s")
+    b[0].flags.pop()
+    assert "flags" not in rows(compare(a, b))
+
+
 def test_values_of_a_record_and_of_a_table_are_written_alike():
     record = made([100], "horovod", 2)[0]
     table = store.tidy([record, fake_record()])

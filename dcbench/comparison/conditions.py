@@ -47,7 +47,7 @@ def conditions(rows: pd.DataFrame, records: Sequence[Record]) -> Conditions:
         are listed.
     """
     columns = [c for c in COLUMNS if c in rows]
-    found = {
+    found: Conditions = {
         "spec": {n: listed(rows[n]) for n in field_names() if n in columns},
         "versions": {c.removesuffix(_VERSION): listed(rows[c]) for c in columns if c.endswith(_VERSION)},
         "machine": {n: listed(rows[n]) for n in ("machine", "host", "cpu_model") if n in columns},
