@@ -62,6 +62,15 @@ def test_models_are_drawn_side_by_side_or_alone():
         figures.plot_loss(runs, 64, model="rnn")
 
 
+def test_without_one_device_to_compare_with_the_losses_are_drawn_alone():
+    figure = figures.plot_loss([r for r in STUDY if r.spec["backend"] == "horovod"], 64)
+    assert [t.name for t in figure.data] == ["horovod × 2"]
+    assert "backend 'single' has no run of the same training" in figure.layout.title.subtitle.text
+    assert len(list(figure.select_yaxes())) == 1
+    alone = figures.plot_loss([r for r in STUDY if r.spec["backend"] == "single"], 64)
+    assert "no run of" not in alone.layout.title.subtitle.text
+
+
 def test_long_curves_are_thinned_without_losing_a_peak():
     loss = np.random.default_rng(0).uniform(1, 2, 50_000)
     loss[[12_345, 30_001]] = 9.0, 0.1

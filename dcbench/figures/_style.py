@@ -142,8 +142,15 @@ def label(backend: str, devices: int) -> str:
 
 
 def plain(text: str) -> str:
-    """Drop what Plotly would read as markup."""
-    return re.sub(r"[<>&]", " ", str(text))
+    """
+    Drop what Plotly would read as markup, and the folders of a function's file.
+
+    Examples
+    --------
+    >>> plain("/home/me/models.py:build"), plain("<b>cnn")
+    ('models.py:build', ' b cnn')
+    """
+    return re.sub(r"[<>&]", " ", re.sub(r"^.*/(?=[^/]+\.py:)", "", str(text)))
 
 
 def rounded(values: Iterable[float]) -> list[float | None]:

@@ -94,7 +94,8 @@ def plot_loss(
         raise SpecError(f"no completed run has {which}; there is no loss to draw")
     names = tidy(curves)["model"]
     models = list(dict.fromkeys(names))[:MOST_MODELS]
-    made = _panels(models)
+    apart = any(_reference(curves, r, reference) for r, name in zip(curves, names, strict=True) if name in models)
+    made = _panels(models, 2 if apart else 1)
     drawn = [r for r, name in zip(curves, names, strict=True) if name in models]
     points = max(2, int(0.9 * MAX_MARKS / (2 * len(drawn))))
     known: set[str] = set()
@@ -104,23 +105,23 @@ def plot_loss(
     for trace in made.data:  # each name once in the legend
         trace.showlegend = trace.showlegend is not False and trace.name not in known
         known.add(str(trace.name))
-    _set_axes(made, len(models))
+    _set_axes(made, len(models), apart)
     long = max(len(r.loss) for r in drawn) > points
     notes = [f"{len(models)} of {names.nunique()} models are drawn"] * (names.nunique() > len(models))
+    if not apart and any(r.spec["backend"] != reference for r in drawn):
+        notes.append(f"backend {reference!r} has no run of the same training, so no difference is drawn")
     notes += ["curves are drawn by the least and the largest loss of each stretch of steps"] * long
-    title = f"Loss at {global_batch} examples a step"
-    if len(models) == 1:
-        title += f": {plain(models[0])}"
-    return finished(made, title, caption(drawn, repeats=False, notes=notes), 420)
+    title = f"Loss at {global_batch} examples a step" + f": {plain(models[0])}" * (len(models) == 1)
+    return finished(made, title, caption(drawn, repeats=False, notes=notes), 420 if apart else 300)
 
 
-def _panels(models: Sequence[str]) -> go.Figure:
+def _panels(models: Sequence[str], rows: int) -> go.Figure:
     titles = [plain(m) for m in models] if len(models) > 1 else None
     made = make_subplots(
-        rows=2,
+        rows=rows,
         cols=len(models),
         shared_xaxes=True,
-        row_heights=[0.62, 0.38],
+        row_heights=[0.62, 0.38][:rows],
         vertical_spacing=0.14,
         subplot_titles=titles,
     )
@@ -159,12 +160,13 @@ def _thinned(values: np.ndarray, points: int) -> np.ndarray:
     return np.unique(found)
 
 
-def _set_axes(made: go.Figure, models: int) -> None:
+def _set_axes(made: go.Figure, models: int, apart: bool) -> None:
     made.update_yaxes(title_text="Training loss", row=1, col=1)
     made.update_yaxes(rangemode="tozero", row=1)
-    made.update_yaxes(title_text="Relative<br>difference", row=2, col=1)
-    made.update_yaxes(**_decades(made, models), row=2)
-    made.update_xaxes(title_text="Optimizer step", row=2)
+    if apart:
+        made.update_yaxes(title_text="Relative<br>difference", row=2, col=1)
+        made.update_yaxes(**_decades(made, models), row=2)
+    made.update_xaxes(title_text="Optimizer step", row=2 if apart else 1)
 
 
 def _decades(made: go.Figure, models: int) -> dict[str, Any]:
