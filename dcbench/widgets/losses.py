@@ -45,9 +45,10 @@ class LossExplorer(Explorer):
 
     def _draw(self, rows: pd.DataFrame) -> figures.Figure:
         drawn = figures.plot_loss(self._records_of(rows), self.global_batch, self._compared_with)
-        if self.view == BOTH:
+        apart = any(t.yaxis == "y2" for t in drawn.data)
+        if self.view == BOTH or (self.view == LOSS and not apart):  # the losses are alone already
             return drawn
-        if self.view == DIFFERENCE and not any(t.yaxis == "y2" for t in drawn.data):
+        if self.view == DIFFERENCE and not apart:
             left = f"only {self._compared_with} is left at {self.global_batch} examples a step"
             raise SpecError(f"{left}; choose another backend too")
         return _alone(drawn, "" if self.view == LOSS else "2")
