@@ -76,6 +76,9 @@ def test_variants_of_a_backend_have_lines_of_their_own():
 
 def test_what_scaling_flags_is_in_the_caption():
     assert "2 repeats: fewer than 5" in figures.plot_scaling(fake_sweep(repeats=2)).layout.title.subtitle.text
+    some = [r for r in SWEEP if r.sweep["round"] < 4 or r.spec["backend"] != "horovod"]
+    few = figures.plot_scaling(some).layout.title.subtitle.text
+    assert "4 repeats: fewer than 5 (horovod × 1, horovod × 2, horovod × 4, horovod × 8)" in few.replace("<br>", " ")
     assert "fewer than" not in figures.plot_scaling(SWEEP).layout.title.subtitle.text
 
 

@@ -30,6 +30,7 @@ from dcbench.store import Runs, tidy
 TITLES = {"weak": "the same batch on every device", "strong": "the same global batch on all devices together"}
 _ABOVE = " above 100\u00a0%: is the base right?"
 _PANEL_PX = 330
+_MOST_NAMES = 4
 
 
 def plot_scaling(runs: Runs, base: str = "single", ceiling: str = "independent", mode: str = "weak") -> Figure:
@@ -110,10 +111,13 @@ def _flags(found: pd.DataFrame) -> list[str]:
     for row in found.itertuples():
         for flag in row.flags:
             where.setdefault(flag, []).append(label(row.backend, row.devices))
-    return [
-        flag if len(names) == len(found) else f"{flag} ({', '.join(dict.fromkeys(names))})"
-        for flag, names in where.items()
-    ]
+    return [flag if len(names) == len(found) else f"{flag} ({_some(names)})" for flag, names in where.items()]
+
+
+def _some(names: Sequence[str]) -> str:
+    """List the first different names and count the rest."""
+    several = list(dict.fromkeys(names))
+    return ", ".join(several[:_MOST_NAMES]) + f" and {len(several) - _MOST_NAMES} more" * (len(several) > _MOST_NAMES)
 
 
 def scaling_summary(runs: Runs, base: str = "single", ceiling: str = "independent", mode: str = "weak") -> pd.DataFrame:
