@@ -7,6 +7,14 @@ there is any, and the machine under every title.
 from dcbench.figures._style import CONFIG, MAX_MARKS, Figure, caption
 from dcbench.figures._theme import COLOURS, MARKERS, colour, marker
 from dcbench.figures.comparison import plot_comparison
+from dcbench.figures.descent import (
+    plot_cross_entropy,
+    plot_descent,
+    plot_fit,
+    plot_learning_rates,
+    plot_optimizers,
+    plot_schedules,
+)
 from dcbench.figures.law import plot_scaling_law
 from dcbench.figures.loss import EARLY_STEPS, loss_differences, plot_loss
 from dcbench.figures.machine import plot_machine
@@ -20,6 +28,7 @@ from dcbench.store import tidy
 
 __all__ = [
     "COLOURS", "CONFIG", "EARLY_STEPS", "MARKERS", "MAX_MARKS", "Figure", "caption", "colour", "loss_differences",
-    "marker", "plot_comparison", "plot_loss",
-    "plot_machine", "plot_memory", "plot_run", "plot_scaling", "plot_scaling_law",     "plot_step_times", "plot_throughput", "plot_time_to_target", "scaling_summary", "tidy",
+    "marker", "plot_comparison", "plot_cross_entropy", "plot_descent", "plot_fit", "plot_learning_rates", "plot_loss",
+    "plot_machine", "plot_memory", "plot_optimizers", "plot_run", "plot_scaling", "plot_scaling_law", "plot_schedules",
+    "plot_step_times", "plot_throughput", "plot_time_to_target", "scaling_summary", "tidy",
 ]  # fmt: skip

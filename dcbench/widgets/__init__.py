@@ -1,13 +1,16 @@
 """Widgets for JupyterLab: controls around the figures of `dcbench.figures`, and nothing drawn of their own."""
 
+from dcbench.widgets.descent import DescentExplorer, explore_descent
 from dcbench.widgets.losses import LossExplorer, explore_losses
 from dcbench.widgets.machine import MachineExplorer, explore_machine
 from dcbench.widgets.scaling import ScalingExplorer, explore_scaling
 
 __all__ = [
+    "DescentExplorer",
     "LossExplorer",
     "MachineExplorer",
     "ScalingExplorer",
+    "explore_descent",
     "explore_losses",
     "explore_machine",
     "explore_scaling",

@@ -1,0 +1,164 @@
+"""Explore gradient descent: update rule, learning rate, schedule and batch, and the path that they take."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import ipywidgets
+import traitlets
+from plotly.io.base_renderers import PlotlyRenderer
+
+from dcbench import figures
+from dcbench.descent import RULES, SCHEDULES, Descent, Problem, descend
+from dcbench.errors import SpecError
+from dcbench.widgets._explorer import _PICK, _STYLE, _WRAPPED
+
+_LOG_LOW, _LOG_HIGH = -3.0, 0.5  # powers of ten of the learning rate
+_CHOICES = ["problem", "rule", "schedule", "learning_rate", "batch", "start", "steps", "theme"]
+
+
+class DescentExplorer(ipywidgets.VBox):
+    """
+    Controls over `figures.plot_descent`; each trait is a control, and can be set from code.
+
+    Attributes
+    ----------
+    problem : str
+        Name of one of the problems given.
+    rule, schedule : str
+        As for `descent.descend`.
+    learning_rate : float
+    batch : int
+        Examples a step; at most all of the problem's.
+    start : float
+        First parameter to start from.
+    steps : int
+    theme : {"light", "dark"}
+    """
+
+    problem = traitlets.Unicode()
+    rule = traitlets.Enum(tuple(RULES), "gradient descent")
+    schedule = traitlets.Enum(SCHEDULES, "fixed")
+    learning_rate = traitlets.Float(0.1)
+    batch = traitlets.Int(1)
+    start = traitlets.Float()
+    steps = traitlets.Int(60)
+    theme = traitlets.Enum(("light", "dark"), "light")
+
+    def __init__(self, problems: Mapping[str, Problem], learning_rate: float, steps: int) -> None:
+        super().__init__()
+        if not problems:
+            raise SpecError("explore_descent needs a problem, and was given none; give descent.linear() for one")
+        self._problems = dict(problems)
+        self._figure: figures.Figure | None = None
+        self.set_trait("problem", next(iter(self._problems)))
+        self.learning_rate, self.steps = learning_rate, steps
+        self._note, self._place = ipywidgets.Label(), ipywidgets.Output()
+        self._make_controls()
+        self._take_problem()
+        self.observe(self._take_problem, "problem")
+        self.observe(self._refresh, _CHOICES)
+        self._refresh()
+
+    def __repr__(self) -> str:
+        return f"gradient descent on {len(self._problems)} problems to explore: interactive in JupyterLab"
+
+    @property
+    def selected(self) -> Descent:
+        """The descent with the present choices."""
+        problem = self._problems[self.problem]
+        start = (self.start, *problem.start[1:])
+        chosen = (self.rule, self.learning_rate, self.schedule, min(self.batch, len(problem.x)), self.steps)
+        return descend(problem, *chosen, start=start)
+
+    @property
+    def figure(self) -> figures.Figure | None:
+        """The figure shown, as a value of its own for a report; None where a sentence is shown instead."""
+        return None if self._figure is None else figures.Figure(self._figure)
+
+    def _make_controls(self) -> None:
+        picks = {"problem": list(self._problems), "rule": list(RULES), "schedule": list(SCHEDULES)}
+        made = [self._linked(ipywidgets.Dropdown(options=v, layout=_PICK), name) for name, v in picks.items()]
+        theme = self._linked(ipywidgets.Dropdown(options=["light", "dark"], layout=_PICK), "theme")
+        slide = {"continuous_update": False, "style": _STYLE}
+        rate = ipywidgets.FloatLogSlider(min=_LOG_LOW, max=_LOG_HIGH, step=0.05, readout_format=".3g", **slide)
+        self._batch = ipywidgets.IntSlider(min=1, **slide)
+        self._start = ipywidgets.FloatSlider(step=0.1, **slide)
+        sliders = [self._linked(rate, "learning_rate"), self._linked(self._batch, "batch")]
+        sliders.append(self._linked(self._start, "start"))
+        sliders.append(self._linked(ipywidgets.IntSlider(min=10, max=300, step=10, **slide), "steps"))
+        self.children = (
+            ipywidgets.HBox([*made, theme], layout=_WRAPPED),
+            ipywidgets.HBox(sliders, layout=_WRAPPED),
+            self._note,
+            self._place,
+        )
+
+    def _linked(self, control: Any, name: str) -> Any:
+        control.description, control.style = name.replace("_", " "), _STYLE
+        if name not in ("batch", "start"):  # their ranges follow the problem
+            control.value = getattr(self, name)
+        traitlets.link((self, name), (control, "value"))
+        return control
+
+    def _take_problem(self, _change: Any = None) -> None:
+        problem = self._problems[self.problem]
+        low, high = problem.window[0]
+        self._batch.max = len(problem.x)
+        self._start.min, self._start.max = min(low, self._start.max), max(high, self._start.min)
+        self._start.min, self._start.max = low, high
+        self._start.description = f"start of {problem.parameters[0]}"
+        with self.hold_trait_notifications():
+            self.batch, self.start = len(problem.x), problem.start[0]
+
+    def _refresh(self, _change: Any = None) -> None:
+        try:
+            descent = self.selected
+            self._figure = figures.plot_descent({self.rule: descent})
+            self._figure = self._figure.dark() if self.theme == "dark" else self._figure
+            shown = PlotlyRenderer(figures.CONFIG).to_mimebundle(self._figure.to_dict())
+            self._note.value = _said(descent)
+        except SpecError as error:
+            self._figure, shown, self._note.value = None, {"text/plain": str(error)}, ""
+        self._place.outputs = ({"output_type": "display_data", "data": shown, "metadata": {}},)
+
+
+def _said(descent: Descent) -> str:
+    """Say in a line where a descent ended."""
+    names = descent.problem.parameters
+    ends = ", ".join(f"{name} = {value:.3g}" for name, value in zip(names, descent.path[-1], strict=True))
+    walked = len(descent.path) - 1
+    if descent.ended_higher:
+        return f"after {walked} steps higher than in the beginning: try a smaller learning rate"
+    return f"loss {descent.losses[-1]:.3g} at {ends} after {walked} steps of {descent.batch} examples"
+
+
+def explore_descent(problems: Mapping[str, Problem], learning_rate: float = 0.1, steps: int = 60) -> DescentExplorer:
+    """
+    Explore gradient descent with controls.
+
+    Parameters
+    ----------
+    problems : mapping of str to Problem
+        To choose from, by the name to show.
+    learning_rate : float
+    steps : int
+
+    Returns
+    -------
+    DescentExplorer
+        Shown by JupyterLab; ``.figure`` is the static figure, ``.selected`` the descent behind it.
+
+    Raises
+    ------
+    SpecError
+        If there is no problem. A choice that cannot be computed is explained in the figure's place.
+
+    Examples
+    --------
+    >>> explore_descent({})
+    Traceback (most recent call last):
+    dcbench.errors.SpecError: explore_descent needs a problem, and was given none; give descent.linear() for one
+    """
+    return DescentExplorer(problems, learning_rate, steps)
