@@ -436,7 +436,7 @@ def told(progress):
     if progress.done == {done}:
         threading.Thread(target=end, daemon=True).start()
 def end():
-    while under_way.running is None or under_way.running.status != "training":
+    while "under_way" not in globals() or under_way.running is None or under_way.running.status != "training":
         time.sleep(0.001)
     os.kill(os.getpid(), signal.{by})
 under_way = dcbench.sweep({what}, canary=False, on_progress=told)
