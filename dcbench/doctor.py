@@ -21,7 +21,7 @@ from typing import Any
 import psutil
 
 from dcbench import store
-from dcbench.errors import DcbenchError
+from dcbench.errors import BackendUnavailable, DcbenchError
 from dcbench.hardware import Machine, inspect_machine
 from dcbench.terminal import quantity
 
@@ -176,8 +176,23 @@ def check_gpus(machine: Machine) -> Check:
 
 
 def horovod_build() -> dict[str, bool]:
-    """Return whether Horovod was built with ``"gloo"``, ``"mpi"``, ``"nccl"`` and ``"cuda"``; that takes seconds."""
-    return json.loads(_ask(_HOROVOD_PROBE))
+    """
+    Ask Horovod in a process of its own what it was built with, which takes some seconds.
+
+    Returns
+    -------
+    dict of str to bool
+        For ``"gloo"``, ``"mpi"``, ``"nccl"`` and ``"cuda"``.
+
+    Raises
+    ------
+    BackendUnavailable
+        If it cannot be loaded.
+    """
+    try:
+        return json.loads(_ask(_HOROVOD_PROBE))
+    except DcbenchError as error:
+        raise BackendUnavailable(f"Horovod does not load ({error}); build it with 'make setup'") from error
 
 
 def check_horovod(machine: Machine) -> Check:

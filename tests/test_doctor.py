@@ -85,6 +85,12 @@ def test_build_of_horovod(machine, monkeypatch, built, count, ok, advice) -> Non
     assert ("NCCL yes" in found.detail) == built["nccl"]
 
 
+def test_horovod_that_does_not_load_says_what_to_do(monkeypatch) -> None:
+    monkeypatch.setattr(doctor, "_HOROVOD_PROBE", "import nothing_here")
+    with pytest.raises(BackendUnavailable, match=r"does not load \(.*'nothing_here'\); build it with 'make setup'"):
+        doctor.horovod_build()
+
+
 def test_gpus_that_tensorflow_misses_are_not_ok(machine, monkeypatch) -> None:
     monkeypatch.setattr(doctor, "_ask", lambda program: "0")
     found = doctor.check_gpus(dataclasses.replace(machine, gpus=(Gpu(0, "x", 1, "GPU-0", "1"),)))

@@ -84,12 +84,12 @@ def test_cpus_that_share_a_core_are_in_one_frame(groups, frames):
 def test_links_are_counted_by_kind_and_the_nearest_lies_on_top():
     pairs = lambda a, b: ("PCIe switch", 0) if a // 2 == b // 2 else ("system", 0)  # noqa: E731
     figure = figures.plot_machine(fake_machine(smt(4), gpus=8, link=pairs))
-    assert "PCIe switch: 4 pairs" in words(figure)
-    assert "system: 24 pairs" in words(figure)
-    assert [t.name for t in figure.data if t.mode == "lines"] == ["system", "PCIe switch"]
+    assert "PCIe switch<br>4 pairs" in words(figure)
+    assert "across CPU sockets<br>24 pairs" in words(figure)
+    assert [t.name for t in figure.data if t.mode == "lines"] == ["across CPU sockets", "PCIe switch"]
     nvlink = figures.plot_machine(fake_machine(smt(4), gpus=2))
-    assert "NVLink × 18: 1 pair" in words(nvlink)
-    assert "unknown: 1 pair" in words(figures.plot_machine(fake_machine(smt(1), 2, lambda a, b: ("unknown", 0))))
+    assert "NVLink × 18<br>1 pair" in words(nvlink)
+    assert "unknown<br>1 pair" in words(figures.plot_machine(fake_machine(smt(1), 2, lambda a, b: ("unknown", 0))))
 
 
 def test_limits_are_told_apart_from_what_is_installed():

@@ -33,6 +33,7 @@ _LOOKS = (
     (DEVICE, 2.5, "solid"), (TEXT, 2, "solid"), (TEXT, 2, "solid"), (TEXT, 1.5, "dash"), (QUIET, 1.5, "solid"),
     (QUIET, 1.5, "dash"), (QUIET, 1, "dot"), (QUIET, 1, "dot"),
 )  # fmt: skip
+_IN_WORDS = {"NUMA node": "across PCIe bridges", "system": "across CPU sockets"}  # NVML's names for paths
 _MANY_LINKS = 40  # are drawn thin
 _GIB = 2**30
 
@@ -50,7 +51,7 @@ def plot_machine(
     transports : mapping of str to bool, optional
         Whether Horovod was built with ``"gloo"``, ``"mpi"`` and ``"nccl"``, as from `dcbench.doctor.horovod_build`.
     placement : Placement, optional
-        As from `dcbench.launch.plan`; memory, which processes share, is then left out.
+        As from `dcbench.launch.plan`; what is the same for all processes is then left out.
 
     Notes
     -----
@@ -61,7 +62,8 @@ def plot_machine(
     down = add_cores(made, machine, processes)
     if placement is None:
         down = _add_memory(made, machine, down + 22)
-    down = _add_gpus(made, machine, processes, down + 22)
+    if machine.gpus or placement is None:
+        down = _add_gpus(made, machine, processes, down + 22)
     if transports is not None:
         down = _add_transports(made, transports, down + 22)
     made.update_xaxes(visible=False, range=[-1, WIDE + 5], fixedrange=True)
@@ -155,16 +157,16 @@ def _add_links(made: go.Figure, links: Sequence[Link], at: Mapping[int, Any], to
     for row, (kind, count) in reversed(list(enumerate(kinds))):
         own = [(at[k.a], at[k.b]) for k in links if (k.kind, k.count) == (kind, count)]
         shade, width, dash = _LOOKS[_nearness(kind)]
-        key = top + 14 + 22 * row
-        name = f"{plain(kind)} × {count}" if count else plain(kind)
+        key = top + 18 + 38 * row
+        name = f"{plain(kind)} × {count}" if count else _IN_WORDS.get(kind, plain(kind))
         lines = [((right, key), (right + 36, key)), *own]
         made.add_scatter(
             x=[v for (a, _), (b, _) in lines for v in (a, b, None)],
             y=[v for (_, a), (_, b) in lines for v in (a, b, None)],
             mode="lines", line={"color": shade, "width": width * thin, "dash": dash}, name=name, hoverinfo="skip",
         )  # fmt: skip
-        said = f"{name}: {len(own)} pair{'s' * (len(own) != 1)}"
-        made.add_annotation(x=right + 42, y=key, xanchor="left", text=said, showarrow=False)
+        said = f"{name}<br>{len(own)} pair{'s' * (len(own) != 1)}"
+        made.add_annotation(x=right + 42, y=key, xanchor="left", align="left", text=said, showarrow=False)
 
 
 def _nearness(kind: str) -> int:
