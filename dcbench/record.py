@@ -68,6 +68,8 @@ class Record:
         One of ``STATUSES``; `reason` says why where it is not ``"ok"``.
     spec : dict
         As from ``RunSpec.to_dict``; `spec_hash` is its hash.
+    duration_s : float
+        From the call of `run` to the record (s), less the wait for other measurements.
     machine, versions : dict
         Where it ran and on what software.
     placement : dict

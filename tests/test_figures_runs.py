@@ -62,11 +62,19 @@ def test_configurations_are_named_by_what_differs():
         fake_record("single", 1, threads_per_device=2),
     ]
     assert list(configured(figures.tidy(runs))["configuration"]) == [
-        "single × 1, 2 cores a device",
-        "horovod × 2, transport=mpi",
-        "horovod × 2, transport=gloo",
+        "single × 1, 2 cores a device, 32 a step",
+        "horovod × 2, transport=mpi, 32 a device",
+        "horovod × 2, transport=gloo, 32 a device",
         "mirrored × 2, 64 a device",
     ]
+
+
+def test_of_several_batches_each_is_named_and_a_lone_larger_base_names_itself():
+    one, two = fake_sweep(counts=(1, 2), batches=(32,)), fake_sweep(counts=(1, 2), batches=(32, 64))
+    named_one = set(configured(figures.tidy([*one, fake_record(batch=64)]))["configuration"])
+    assert {"single × 1", "horovod × 2", "single × 1, 64 a step"} <= named_one
+    named_two = set(configured(figures.tidy(two))["configuration"])
+    assert {"single × 1, 32 a step", "horovod × 2, 32 a device", "horovod × 2, 64 a device"} <= named_two
 
 
 def test_failed_runs_are_left_out_and_none_at_all_is_said():

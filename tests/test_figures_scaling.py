@@ -102,8 +102,15 @@ def test_summary_reads_as_text():
 
 def test_summary_of_several_models_names_them():
     summary = figures.scaling_summary(fake_sweep(models=("cnn", "mlp"), counts=(1, 2)))
+    assert summary.index.names == ["model", "configuration"]
     assert summary.index.is_unique
-    assert "horovod × 2, mlp on digits, 32 examples a device" in summary.index
+    assert list(summary.index[:3]) == [("cnn", "single × 1"), ("cnn", "mirrored × 1"), ("cnn", "horovod × 1")]
+    assert ("mlp", "horovod × 2") in summary.index
+
+
+def test_summary_of_several_batches_is_sorted_by_number():
+    summary = figures.scaling_summary(fake_sweep(batches=(128, 32, 64), counts=(1, 2)))
+    assert list(summary.index.get_level_values("examples a device").unique()) == ["32", "64", "128"]
 
 
 def exact(law):

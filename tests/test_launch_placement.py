@@ -19,6 +19,7 @@ class FakeMachine:
     gpus: tuple[Gpu, ...] = ()
     host: str = "node"
     gpu_note: str = "no driver"
+    core_groups: tuple[tuple[int, ...], ...] = ()
 
 
 FOUR_GPUS = tuple(Gpu(i, "H100", 80 * 10**9, f"GPU-{i:04x}", "580") for i in range(4))
@@ -80,6 +81,23 @@ def test_gpus(fields: dict[str, Any], gpus: list[tuple[int, ...]], cpus: list[tu
     spec = RunSpec(**fields)
     visible = [environment.of_process(spec, where, p, {})["CUDA_VISIBLE_DEVICES"] for p in where.processes]
     assert visible == [",".join(f"GPU-{i:04x}" for i in own) for own in gpus]
+
+
+@pytest.mark.parametrize(
+    ("ranks", "cpus"),
+    [
+        (1, [(0, 4, 1, 5, 2, 6, 3, 7)]),
+        (2, [(0, 4, 1, 5), (2, 6, 3, 7)]),
+        (3, [(0, 4), (1, 5), (2, 6)]),
+        (4, [(0, 4), (1, 5), (2, 6), (3, 7)]),
+        (6, [(0,), (1,), (2,), (3,), (4,), (5,)]),  # more ranks than physical cores
+    ],
+)
+def test_ranks_with_gpus_share_no_physical_core(ranks: int, cpus: list[tuple[int, ...]]) -> None:
+    cores, groups = (0, 1, 2, 3, 4, 5, 6, 7), ((0, 4), (1, 5), (2, 6), (3, 7))
+    gpus = tuple(Gpu(i, "H100", 80 * 10**9, f"GPU-{i:04x}", "580") for i in range(8))
+    where = placed(FakeMachine(cores, gpus, core_groups=groups), backend="horovod", devices=ranks)
+    assert [p.cpus for p in where.processes] == cpus
 
 
 def test_cores_can_be_asked_for_beside_gpus() -> None:

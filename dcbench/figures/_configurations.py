@@ -12,7 +12,7 @@ from dcbench.figures._style import label, plain, rank
 MOST_ROWS = 30  # configurations that one figure lists
 _WORK = ("model", "dataset", "machine", "device_type", "precision", "optimizer", "jit_compile")  # named as they are
 _WAY = ("transport", "compression", "knobs")  # named where they differ within a backend
-_SHARE = ("threads_per_device", "batch_per_device")  # named where they are above the least
+_SHARE = ("threads_per_device", "batch_per_device")  # named where they are above the least of one study
 
 
 def configured(table: pd.DataFrame) -> pd.DataFrame:
@@ -39,6 +39,8 @@ def configured(table: pd.DataFrame) -> pd.DataFrame:
     kinds = table[keys].drop_duplicates()
     work = [k for k in _WORK if k in kinds and kinds[k].nunique(dropna=False) > 1]
     share = {k: kinds[k].min() for k in _SHARE if k in kinds}
+    if kinds.loc[kinds["devices"] > 1, "batch_per_device"].nunique() > 1:
+        share["batch_per_device"] = 0  # of several batches each is named
     ways = kinds.groupby("backend")[[k for k in _WAY if k in kinds]].nunique(dropna=False) > 1
     names = [
         _name(row, work, [k for k in ways if ways.at[row["backend"], k]], share) for row in kinds.to_dict("records")

@@ -22,7 +22,7 @@ from dcbench.figures._lines import (
     lines,
     panels,
 )
-from dcbench.figures._style import Figure, caption, finished, headed, label, plain
+from dcbench.figures._style import Figure, caption, finished, headed, label, plain, rank
 from dcbench.figures._theme import QUIET
 from dcbench.stats import Estimate
 from dcbench.store import Runs, tidy
@@ -121,23 +121,27 @@ def _some(names: Sequence[str]) -> str:
 
 
 def scaling_summary(runs: Runs, base: str = "single", ceiling: str = "independent", mode: str = "weak") -> pd.DataFrame:
-    """Return `stats.scaling` as a table to read: each estimate as its value and interval."""
+    """Return `stats.scaling` as a table to read, sorted: each estimate as its value and interval."""
     found = stats.scaling(tidy(runs), base, ceiling, mode)
-    several = len(found[list(GROUP)].drop_duplicates()) > 1
-    names = []
-    for row in found.itertuples():
-        name = label(row.backend, row.devices) + (f", {plain(row.variant)}" if row.variant else "")
-        names.append(f"{name}, {group_name((row.model, row.dataset, row.batch), mode)}" if several else name)
-    return pd.DataFrame(
+    found = found.assign(place=[rank(b) for b in found["backend"]])
+    found = found.sort_values([*GROUP, "devices", "place", "variant"], ignore_index=True)
+    rows = list(found.itertuples())
+    table = pd.DataFrame(
         {
-            "configuration": names,
+            "configuration": [label(r.backend, r.devices) + f", {plain(r.variant)}" * bool(r.variant) for r in rows],
             "runs": found["repeats"],
             "throughput (examples/s)": [_read(e, ",.0f") for e in found["throughput"]],
             f"speed-up over {base} × 1": [_read(e, ".2f") for e in found["speedup"]],
             "efficiency": [_read(e, ".0%") + _ABOVE * (e.low > 1) for e in found["efficiency"]],
             "of the ceiling": ["" if e is None else _read(e, ".0%") for e in found["of_ceiling"]],
         }
-    ).set_index("configuration")
+    )
+    named = [n for n in GROUP if found[n].nunique() > 1]  # what tells the groups apart
+    size = f"examples a {'device' if mode == 'weak' else 'step'}"
+    for place, name in enumerate(named):
+        column = size if name == "batch" else name
+        table.insert(place, column, [f"{v:g}" if name == "batch" else plain(v) for v in found[name]])
+    return table.set_index([*table.columns[: len(named)], "configuration"])
 
 
 def _read(estimate: Estimate, form: str) -> str:

@@ -91,7 +91,7 @@ class Handle(Waiting[Record]):
         super().__init__()
         if sys.platform != "linux":
             raise BackendUnavailable(f"trainings run on Linux; this is {sys.platform}; use Linux, WSL or a container")
-        self._asked_s, self._asked_utc = time.monotonic(), datetime.now(UTC)
+        self._asked_s, self._asked_utc, self._waited_s = time.monotonic(), datetime.now(UTC), 0.0
         self.spec, self._on_wait, self._sweep = spec, on_wait, sweep
         self._machine = hardware.inspect_machine()
         where = placement.plan(spec, self._machine)
@@ -138,9 +138,10 @@ class Handle(Waiting[Record]):
         """Run in the thread: everything from the wait for the machine to the written record."""
         try:
             with measuring(f"run {self.run_id}", lambda: bool(self._stop.reason), self._waiting) as held:
-                waited_s = time.monotonic() - self._asked_s if self.status.startswith("waiting") else 0.0
+                if self.status.startswith("waiting"):
+                    self._waited_s = time.monotonic() - self._asked_s
                 group = self._train() if held else None
-            self._conclude(record, group, waited_s)
+            self._conclude(record, group)
             self._keep(record)
         except DcbenchError as error:
             self._fail(record, str(error), error)
@@ -183,9 +184,9 @@ class Handle(Waiting[Record]):
             path=str(self.run_dir),
         )
 
-    def _conclude(self, record: Record, group: Group | None, waited_s: float) -> None:
-        if waited_s:
-            record.flags.append(f"waited {waited_s:.1f} s for another measurement, not counted in first_step_s")
+    def _conclude(self, record: Record, group: Group | None) -> None:
+        if self._waited_s:
+            record.flags.append(f"waited {self._waited_s:.1f} s for another measurement; no time here counts that")
         if group is None:
             self._stopped_before_start(record)
             return
@@ -193,7 +194,7 @@ class Handle(Waiting[Record]):
         starts = {t.start for t in group.tasks if t.start}
         record.placement["start"] = "; ".join(sorted(starts)) or self.spec.start
         events, _ = store.read_events(self.run_dir / "events.jsonl", 0)
-        assemble.fill(record, group.tasks, events, self._asked_s + waited_s)
+        assemble.fill(record, group.tasks, events, self._asked_s + self._waited_s)
 
     def _stopped_before_start(self, record: Record) -> None:
         record.status = self._stop.reason
@@ -201,7 +202,7 @@ class Handle(Waiting[Record]):
 
     def _keep(self, record: Record) -> None:
         """Write the record, then hand it to whoever waits."""
-        record.duration_s = time.monotonic() - self._asked_s
+        record.duration_s = time.monotonic() - self._asked_s - self._waited_s
         store.write(record, self.run_dir)
         self.status = record.status
         self._future.set_result(record)

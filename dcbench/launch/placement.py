@@ -121,14 +121,21 @@ def _on_gpus(spec: RunSpec, machine: Machine) -> Placement:
                 f"(GPUs {listed}); {advice}, or use device_type='cpu'"
             )
     groups = _split(spec)
-    share = max(1, len(machine.cores) // len(groups))
     processes = []
-    for rank, devices in enumerate(groups):
+    for rank, (devices, cpus) in enumerate(zip(groups, _shares(machine, len(groups)), strict=True)):
         own = [gpus[d % len(gpus)] for d in devices]
-        cpus = tuple(dict.fromkeys(machine.cores[(rank * share + i) % len(machine.cores)] for i in range(share)))
         uuids = tuple(g.uuid for g in own)
         processes.append(Process(rank, machine.host, len(devices), cpus, tuple(g.index for g in own), uuids))
     return Placement(tuple(processes), "gpu", shared)
+
+
+def _shares(machine: Machine, count: int) -> list[tuple[int, ...]]:
+    """Deal the cores in `count` equal shares: whole physical cores while there are enough, so that no two share one."""
+    whole = machine.core_groups or tuple((core,) for core in machine.cores)
+    units = whole if len(whole) >= count else tuple((core,) for core in machine.cores)
+    share = max(1, len(units) // count)
+    taken = [[units[(rank * share + i) % len(units)] for i in range(share)] for rank in range(count)]
+    return [tuple(core for unit in units for core in unit) for units in taken]
 
 
 def _split(spec: RunSpec) -> list[list[int]]:
