@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import reading
+import study
 from scipy import stats
 
 HERE = Path(__file__).parent
@@ -146,12 +148,24 @@ def rows(quick: bool) -> dict[str, dict[str, Any]]:
     both = np.array(loops("--backend", "horovod", "--pairs", str(pairs // 3), ranks=2)["pairs"])
     add("throughput, dcbench / bare, 2 ranks", "≥ 0.95", lambda v: v["ratio"] >= 0.95, ratio(both[:, ::-1]))
     add("throughput, horovod / independent, 2 ranks", "reported", lambda v: True, gap_to_independent(2 * few))
+    overhead = study.sweep_overhead(1 if quick else 5)
+    add("default sweep, wall / work", "≤ 1.5", lambda v: v["ratio"] <= 1.5, overhead)
+    launched = study.against_horovodrun(1)
+    found_ratio = ratio(launched) | {"sums": float(launched[:, 0].sum() / launched[:, 1].sum())}
+    add("a sweep's runs, horovodrun / dcbench", "reported", lambda v: True, found_ratio)
+    read, drawn = reading.reading_and_drawing()
+    add("reading 10,000 records, warm (s)", "≤ 1", lambda v: v["seconds"] <= 1, read)
+    add("a figure of 10,000 records (s)", "≤ 2,000 marks", lambda v: v["marks"] <= 2000, drawn)
     return found
 
 
 def _shown(row: dict[str, Any]) -> str:
     if "extra_s" in row:
         return f"{row['extra_s']:.3f}"
+    if "seconds" in row:
+        return f"{row['seconds']:.2f}" + (f" ({row['marks']:,} marks)" if "marks" in row else "")
+    if "work_s" in row:
+        return f"{row['ratio']:.2f} ({row['wall_s']:.0f} s / {row['work_s']:.0f} s, {row['runs']} runs)"
     direct = f", direct {row['direct_us']:.0f} µs" if "direct_us" in row else ""
     return f"{row['ratio']:.3f} [{row['low']:.3f}, {row['high']:.3f}]{direct}"
 
