@@ -18,7 +18,9 @@ CONTRACT = {"errors", "registry", "functions", "options", "spec", "metrics", "re
 FACTS = {"gpus", "hardware", "store"}
 ENGINE = {"datasets", "models", "backends", "timing", "training", "worker"}
 CONTROL = {"launch", "sweeps"}
-ANALYSIS = {"catalogue", "comparison", "findings", "descent", "bottleneck", "perfmodel", "cost", "selection"}
+ANALYSIS = {
+    "catalogue", "comparison", "findings", "descent", "timeline", "bottleneck", "perfmodel", "cost", "selection",
+}  # fmt: skip
 VIEWS = {"terminal", "figures", "widgets", "doctor", "batch", "cli", "__main__"}
 LAYERS = (CONTRACT, FACTS, ENGINE, CONTROL, ANALYSIS, VIEWS)
 ALONE = {"datasets", "models", "backends", "timing"}  # parts that `training` combines ignore one another

@@ -21,6 +21,7 @@ SMALL = {
         {"repeats": 1, "steps": 10, "batch_per_device": 16},
     ],
     "01_training_math": [{"steps": 20, "batch": 4, "epochs": 1}],
+    "04_horovod": [{"repeats": 1, "steps": 10, "batch_per_device": 16, "device_type": "cpu"}],
     "05_scaling_study": [
         {"repeats": 2, "steps": 10, "batch_per_device": 16},
         {"repeats": 1, "steps": 10, "batch_per_device": 16, "device_counts": [1], "device_type": "cpu"},

@@ -15,6 +15,7 @@ from dcbench.figures.descent import (
     plot_optimizers,
     plot_schedules,
 )
+from dcbench.figures.drift import plot_drift, plot_loss_distance, rank_distance
 from dcbench.figures.law import plot_scaling_law
 from dcbench.figures.loss import EARLY_STEPS, loss_differences, plot_loss
 from dcbench.figures.machine import plot_machine
@@ -24,11 +25,13 @@ from dcbench.figures.scaling import plot_scaling, scaling_summary
 from dcbench.figures.steps import plot_step_times
 from dcbench.figures.target import plot_time_to_target
 from dcbench.figures.throughput import plot_throughput
+from dcbench.figures.timeline import plot_timeline
 from dcbench.store import tidy
 
 __all__ = [
     "COLOURS", "CONFIG", "EARLY_STEPS", "MARKERS", "MAX_MARKS", "Figure", "caption", "colour", "loss_differences",
-    "marker", "plot_comparison", "plot_cross_entropy", "plot_descent", "plot_fit", "plot_learning_rates", "plot_loss",
-    "plot_machine", "plot_memory", "plot_optimizers", "plot_run", "plot_scaling", "plot_scaling_law", "plot_schedules",
-    "plot_step_times", "plot_throughput", "plot_time_to_target", "scaling_summary", "tidy",
+    "marker", "plot_comparison", "plot_cross_entropy", "plot_descent", "plot_drift", "plot_fit", "plot_learning_rates",
+    "plot_loss", "plot_loss_distance", "plot_machine", "plot_memory", "plot_optimizers", "plot_run", "plot_scaling",
+    "plot_scaling_law", "plot_schedules", "plot_step_times", "plot_throughput", "plot_time_to_target", "plot_timeline",
+    "rank_distance", "scaling_summary", "tidy",
 ]  # fmt: skip

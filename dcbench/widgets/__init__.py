@@ -4,14 +4,17 @@ from dcbench.widgets.descent import DescentExplorer, explore_descent
 from dcbench.widgets.losses import LossExplorer, explore_losses
 from dcbench.widgets.machine import MachineExplorer, explore_machine
 from dcbench.widgets.scaling import ScalingExplorer, explore_scaling
+from dcbench.widgets.timeline import TimelineExplorer, explore_timeline
 
 __all__ = [
     "DescentExplorer",
     "LossExplorer",
     "MachineExplorer",
     "ScalingExplorer",
+    "TimelineExplorer",
     "explore_descent",
     "explore_losses",
     "explore_machine",
     "explore_scaling",
+    "explore_timeline",
 ]
