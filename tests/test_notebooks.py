@@ -21,12 +21,14 @@ SMALL = {
         {"repeats": 1, "steps": 10, "batch_per_device": 16},
     ],
     "01_training_math": [{"steps": 20, "batch": 4, "epochs": 1}],
+    "02_models": [{"epochs": 1, "resnet_steps": 1, "repeats": 1, "examples": 40, "steps": 20}],
     "04_horovod": [{"repeats": 1, "steps": 10, "batch_per_device": 16, "device_type": "cpu"}],
     "05_scaling_study": [
-        {"repeats": 2, "steps": 10, "batch_per_device": 16},
-        {"repeats": 1, "steps": 10, "batch_per_device": 16, "device_counts": [1], "device_type": "cpu"},
-    ]
-}
+        {"repeats": 2, "steps": 10, "batch_sizes": [16], "target_accuracy": 0.3, "target_steps": 20},
+        {"repeats": 1, "steps": 10, "models": ["mlp", "linear"], "mode": "strong", "batch_sizes": [16],
+         "backends": ["horovod"], "device_counts": [1], "device_type": "cpu", "target_accuracy": 0},
+    ],
+}  # fmt: skip
 
 
 @pytest.fixture(params=NOTEBOOKS, ids=lambda p: p.stem)
@@ -66,7 +68,7 @@ def test_parameters_are_typed_literals_with_their_meaning(path, notebook):
 
 
 def test_code_comes_in_short_cells_after_a_claim(notebook):
-    codes = [c for c in notebook.cells if c.cell_type == "code"]
+    codes = [c for c in notebook.cells if c.cell_type == "code" and "parameters" not in c.metadata.get("tags", [])]
     lengths = sorted(len(c.source.splitlines()) for c in codes)
     assert lengths[-1] <= 10
     assert lengths[len(lengths) // 2] <= 4
@@ -112,7 +114,8 @@ def test_it_runs_with_small_parameters(stem, small, tmp_path):
     assert f"{cells} passed" in done.stdout
 
 
-def test_the_scaling_study_refuses_devices_that_are_not_there_before_it_runs_anything(tmp_path):
+def test_the_scaling_study_refuses_devices_that_are_not_there_before_it_runs_anything(tmp_path, monkeypatch):
+    monkeypatch.setenv("DCBENCH_RUNS", str(tmp_path / "runs"))
     wishes = {"device_counts": [1, 2**12], "device_type": "cpu"}
     with pytest.raises(papermill.PapermillExecutionError) as caught:
         papermill.execute_notebook(
@@ -120,5 +123,15 @@ def test_the_scaling_study_refuses_devices_that_are_not_there_before_it_runs_any
         )
     assert caught.value.ename == "SpecError"
     assert "asks for 4096 devices; this machine has" in caught.value.evalue
-    cells = nbformat.read(tmp_path / "study.ipynb", as_version=4).cells
-    assert [c.execution_count for c in cells if "dcbench.run(" in c.source] == [None]
+    assert not list((tmp_path / "runs").glob("*"))
+
+
+@pytest.mark.parametrize("wishes", [{"batch_sizes": []}, {"repeats": 0}, {"models": []}, {"mode": "sideways"}])
+def test_the_scaling_study_refuses_what_cannot_be_studied(tmp_path, monkeypatch, wishes):
+    monkeypatch.setenv("DCBENCH_RUNS", str(tmp_path / "runs"))
+    with pytest.raises(papermill.PapermillExecutionError) as caught:
+        papermill.execute_notebook(
+            FOLDER / "05_scaling_study.ipynb", tmp_path / "study.ipynb", wishes, cwd=FOLDER.parent, progress_bar=False
+        )
+    assert caught.value.ename == "SpecError"
+    assert not list((tmp_path / "runs").glob("*"))

@@ -1,6 +1,6 @@
 """Statistics of repeated measurements: intervals, ratios, scaling; they know numbers and tables only."""
 
-from dcbench.stats.grouping import SAME
+from dcbench.stats.grouping import SAME, batch_field
 from dcbench.stats.intervals import (
     BOOTSTRAP_FROM,
     CONFIDENCE,
@@ -18,7 +18,7 @@ from dcbench.stats.series import outliers, steady_state
 from dcbench.stats.target import time_to_target
 
 __all__ = [
-    "BOOTSTRAP_FROM", "CONFIDENCE", "KEY", "LAWS", "NO_DIFFERENCE", "SAME", "Estimate", "LawFit", "differences",
-    "fit_scaling_law", "median_interval", "outliers", "ratio", "ratio_unpaired", "scaling", "speedups", "steady_state",
-    "time_to_target", "verdict",
+    "BOOTSTRAP_FROM", "CONFIDENCE", "KEY", "LAWS", "NO_DIFFERENCE", "SAME", "Estimate", "LawFit", "batch_field",
+    "differences", "fit_scaling_law", "median_interval", "outliers", "ratio", "ratio_unpaired", "scaling", "speedups",
+    "steady_state", "time_to_target", "verdict",
 ]  # fmt: skip

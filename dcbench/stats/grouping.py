@@ -56,8 +56,7 @@ def prepared(table: pd.DataFrame, mode: str = "weak") -> pd.DataFrame:
     SpecError
         For an unknown mode, or where no run of the table was completed.
     """
-    if mode not in BATCH:
-        raise SpecError(f"unknown mode {mode!r} of scaling; give 'weak' or 'strong'")
+    field = batch_field(mode)
     rows = table.reset_index(drop=True)
     rows = rows.assign(**{name: value for name, value in _OPTIONAL.items() if name not in rows})
     if "global_batch" not in rows:
@@ -67,7 +66,7 @@ def prepared(table: pd.DataFrame, mode: str = "weak") -> pd.DataFrame:
     if not (rows["status"] == "ok").any():
         why = f"; the first says: {rows['reason'].iloc[0]}" if len(rows) and "reason" in rows else ""
         raise SpecError(f"none of {len(rows)} runs was completed, so there is nothing to compare{why}")
-    rows = rows.assign(batch=rows[BATCH[mode]])
+    rows = rows.assign(batch=rows[field])
     lone = rows["sweep"].isna() | rows["round"].isna()
     key = [*GROUP, "backend", "devices", *present(rows, VARIANT)]
     order = rows.groupby(key, dropna=False, sort=False).cumcount()
@@ -77,6 +76,20 @@ def prepared(table: pd.DataFrame, mode: str = "weak") -> pd.DataFrame:
         sweep=rows["sweep"].mask(lone, ""),
         seed=rows["seed"].mask(lone, 0),
     )
+
+
+def batch_field(mode: str) -> str:
+    """
+    Return the field of a specification that weak or strong scaling keeps.
+
+    Examples
+    --------
+    >>> batch_field("weak"), batch_field("strong")
+    ('batch_per_device', 'global_batch')
+    """
+    if mode not in BATCH:
+        raise SpecError(f"unknown mode {mode!r} of scaling; give 'weak' or 'strong'")
+    return BATCH[mode]
 
 
 def check_same(rows: pd.DataFrame, but: Sequence[str] = ()) -> None:
