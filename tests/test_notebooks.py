@@ -22,6 +22,9 @@ SMALL = {
     ],
     "01_training_math": [{"steps": 20, "batch": 4, "epochs": 1}],
     "02_models": [{"epochs": 1, "resnet_steps": 1, "repeats": 1, "examples": 40, "steps": 20}],
+    "03_mirrored_strategy": [
+        {"repeats": 1, "steps": 10, "batch_sizes": [16], "factors": [2], "epochs": 1, "seeds": 1, "device_type": "cpu"}
+    ],
     "04_horovod": [{"repeats": 1, "steps": 10, "batch_per_device": 16, "device_type": "cpu"}],
     "05_scaling_study": [
         {"repeats": 2, "steps": 10, "batch_sizes": [16], "target_accuracy": 0.3, "target_steps": 20},

@@ -1,0 +1,120 @@
+"""Explore copies of a model on several devices: how they share the examples, how often they average, what becomes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import ipywidgets
+import numpy as np
+import traitlets
+
+from dcbench import figures, replicas
+from dcbench.descent import Problem
+from dcbench.errors import SpecError
+from dcbench.widgets._stage import PICK, STYLE, WRAPPED, Stage
+
+EVERY = {"every step": 1, "every 5 steps": 5, "every 20 steps": 20, "never": 0}
+SHARES = ("as they come", "sorted by x")
+_LOG_LOW, _LOG_HIGH = -3.0, 0.0  # powers of ten of the learning rate
+_COUNTS = (1, 2, 4, 8, 16)
+_CHOICES = ["problem", "devices", "averaging", "examples", "learning_rate", "steps", "theme"]
+
+
+class ReplicaExplorer(Stage):
+    """
+    Controls over `figures.plot_replicas`; each trait is a control, and can be set from code.
+
+    Attributes
+    ----------
+    problem : str
+        Name of one of the problems given.
+    devices : int
+    averaging : str
+        One of ``EVERY``.
+    examples : str
+        How the devices share them, one of ``SHARES``.
+    learning_rate : float
+    steps : int
+    """
+
+    problem = traitlets.Unicode()
+    devices = traitlets.Int(2)
+    averaging = traitlets.Enum(tuple(EVERY), "every step")
+    examples = traitlets.Enum(SHARES, "as they come")
+    learning_rate = traitlets.Float(0.05)
+    steps = traitlets.Int(60)
+
+    def __init__(self, problems: Mapping[str, Problem], learning_rate: float, steps: int) -> None:
+        super().__init__()
+        if not problems:
+            raise SpecError("explore_replicas needs a problem, and was given none; give descent.linear() for one")
+        self._problems = dict(problems)
+        self.problem, self.learning_rate, self.steps = next(iter(self._problems)), learning_rate, steps
+        self.children = (ipywidgets.HBox(self._controls(), layout=WRAPPED), self._place)
+        self.observe(self._refresh, _CHOICES)
+        self._refresh()
+
+    def __repr__(self) -> str:
+        return f"copies of {len(self._problems)} models to explore: interactive in JupyterLab"
+
+    @property
+    def selected(self) -> np.ndarray:
+        """The paths of the copies with the present choices, (devices, steps + 1, parameters)."""
+        how = EVERY[self.averaging], self.examples == SHARES[1]
+        return replicas.train(self._problems[self.problem], self.devices, self.learning_rate, self.steps, *how)
+
+    def _controls(self) -> list[ipywidgets.Widget]:
+        fewest = min(len(p.x) for p in self._problems.values())
+        counts = [n for n in _COUNTS if n <= fewest]
+        picks = {"problem": list(self._problems), "devices": counts, "averaging": list(EVERY), "examples": list(SHARES)}
+        made = {name: ipywidgets.Dropdown(options=values, layout=PICK) for name, values in picks.items()}
+        slide: dict[str, Any] = {"continuous_update": False}
+        rate = ipywidgets.FloatLogSlider(min=_LOG_LOW, max=_LOG_HIGH, step=0.05, readout_format=".3g", **slide)
+        made |= {"learning_rate": rate, "steps": ipywidgets.IntSlider(min=10, max=300, step=10, **slide)}
+        made["theme"] = ipywidgets.Dropdown(options=["light", "dark"], layout=PICK)
+        for name, control in made.items():
+            control.description, control.style = name.replace("_", " "), STYLE
+            control.value = getattr(self, name)
+            traitlets.link((self, name), (control, "value"))
+        return list(made.values())
+
+    def _refresh(self, _change: Any = None) -> None:
+        self._show(self._draw)
+
+    def _draw(self) -> figures.Figure:
+        problem = self._problems.get(self.problem)
+        if problem is None:
+            raise SpecError(f"there is no problem {self.problem!r}; choose one of {', '.join(self._problems)}")
+        alone = replicas.train(problem, 1, self.learning_rate, self.steps)[0]
+        return figures.plot_replicas(problem, self.selected, alone)
+
+
+def explore_replicas(problems: Mapping[str, Problem], learning_rate: float = 0.05, steps: int = 60) -> ReplicaExplorer:
+    """
+    Explore with controls what copies of a model on several devices do, averaging or not.
+
+    Parameters
+    ----------
+    problems : mapping of str to Problem
+        To choose from, by the name to show.
+    learning_rate : float
+    steps : int
+
+    Returns
+    -------
+    ReplicaExplorer
+        Shown by JupyterLab; ``.figure`` is the static figure, ``.selected`` the paths behind it.
+
+    Raises
+    ------
+    SpecError
+        If there is no problem. A choice that cannot be computed is explained in the figure's place.
+
+    Examples
+    --------
+    >>> explore_replicas({})
+    Traceback (most recent call last):
+    dcbench.errors.SpecError: explore_replicas needs a problem, and was given none; give descent.linear() for one
+    """
+    return ReplicaExplorer(problems, learning_rate, steps)
