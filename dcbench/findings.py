@@ -103,10 +103,11 @@ def losses(differences: pd.DataFrame, apart: str = "independent") -> list[str]:
     said = []
     for backend, rows in differences.groupby("backend") if len(differences) else ():
         far = rows["largest_difference"].max()
-        follows = "leaves" if backend == apart else "follows"
+        early = rows["early_difference"].max()
+        follows, by = ("leaves", "by up to") if backend == apart else ("follows", "within")
         said.append(
-            f"{backend} {follows} the loss of one device at the same global batch: within "
-            f"{rows['early_difference'].max():.0e} at first, {far:.0e} over all steps."
+            f"{backend} {follows} the loss of one device at the same global batch {by} {early:.1g} in the first steps and "
+            f"{far:.1g} over all (relative)."
         )
     return said
 
@@ -225,9 +226,9 @@ def _against_one(ours: str, speeds: pd.Series, threads: int, alone: pd.Series) -
     found = _ratio(speeds, alone)
     other = "one device" if threads == 1 else f"one process with {threads} cores"
     if found is None:
-        return f"  {ours} and {other} share no round, so they are not compared."
+        return f"{ours} and {other} share no round, so they are not compared."
     word = stats.verdict(found, "worth having", "not worth having")
-    return f"  Against {other} at the same global batch, {ours} makes {times(found)} the steps a second: {word}."
+    return f"Against {other} at the same global batch, {ours} makes {times(found)} the steps a second: {word}."
 
 
 def _devices(count: int) -> str:

@@ -88,9 +88,9 @@ def test_choice_names_the_faster_way_and_whether_it_beats_one_process_at_the_sam
     ]
     assert findings.choice(runs) == [
         "cnn, 32 examples a device: horovod has 1.25× [1.25, 1.25] the throughput of mirrored: horovod is faster.",
-        "  Against one device at the same global batch, horovod on 2 devices makes 1.50× [1.50, 1.50] the steps a "
+        "Against one device at the same global batch, horovod on 2 devices makes 1.50× [1.50, 1.50] the steps a "
         "second: worth having.",
-        "  Against one process with 2 cores at the same global batch, horovod on 2 devices makes 0.94× [0.94, 0.94] "
+        "Against one process with 2 cores at the same global batch, horovod on 2 devices makes 0.94× [0.94, 0.94] "
         "the steps a second: not worth having.",
     ]
 
@@ -108,9 +108,10 @@ def test_losses_tell_following_from_leaving():
     rows = [("horovod", 2e-7, 3e-6), ("horovod", 1e-7, 1e-6), ("independent", 0.1, 0.4)]
     said = findings.losses(pd.DataFrame(rows, columns=["backend", "early_difference", "largest_difference"]))
     assert said == [
-        "horovod follows the loss of one device at the same global batch: within 2e-07 at first, 3e-06 over all steps.",
-        "independent leaves the loss of one device at the same global batch: within 1e-01 at first, 4e-01 over all "
-        "steps.",
+        "horovod follows the loss of one device at the same global batch within 2e-07 in the first steps and 3e-06 over "
+        "all (relative).",
+        "independent leaves the loss of one device at the same global batch by up to 0.1 in the first steps and 0.4 over "
+        "all (relative).",
     ]
     assert findings.losses(pd.DataFrame()) == []
 
