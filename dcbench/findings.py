@@ -106,8 +106,8 @@ def losses(differences: pd.DataFrame, apart: str = "independent") -> list[str]:
         early = rows["early_difference"].max()
         follows, by = ("leaves", "by up to") if backend == apart else ("follows", "within")
         said.append(
-            f"{backend} {follows} the loss of one device at the same global batch {by} {early:.1g} in the first steps and "
-            f"{far:.1g} over all (relative)."
+            f"{backend} {follows} the loss of one device at the same global batch {by} {early:.1g} in the first steps "
+            f"and {far:.1g} over all (relative)."
         )
     return said
 

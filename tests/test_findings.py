@@ -108,10 +108,10 @@ def test_losses_tell_following_from_leaving():
     rows = [("horovod", 2e-7, 3e-6), ("horovod", 1e-7, 1e-6), ("independent", 0.1, 0.4)]
     said = findings.losses(pd.DataFrame(rows, columns=["backend", "early_difference", "largest_difference"]))
     assert said == [
-        "horovod follows the loss of one device at the same global batch within 2e-07 in the first steps and 3e-06 over "
-        "all (relative).",
-        "independent leaves the loss of one device at the same global batch by up to 0.1 in the first steps and 0.4 over "
-        "all (relative).",
+        "horovod follows the loss of one device at the same global batch within 2e-07 in the first steps and "
+        "3e-06 over all (relative).",
+        "independent leaves the loss of one device at the same global batch by up to 0.1 in the first steps and "
+        "0.4 over all (relative).",
     ]
     assert findings.losses(pd.DataFrame()) == []
 
