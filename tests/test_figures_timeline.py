@@ -44,7 +44,7 @@ def test_of_many_ranks_and_gradients_the_slowest_and_the_largest_are_drawn(writt
     figure = figures.plot_timeline(read_timeline(written(events)))
     found = bars(figure)
     assert [row for row, *_ in found["compute"]] == [f"rank {r}" for r in range(3, ranks)]
-    assert found["all-reduce"][0][0] == "gradient 1: 3"
+    assert found["all-reduce"][0][0] == "gradient 3: 3"
     said = figure.layout.title.subtitle.text
     assert "3 faster ranks are left out" in said and "the 8 largest of 10 gradients" in said
 

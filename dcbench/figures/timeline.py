@@ -105,9 +105,9 @@ def _of_gradients(timeline: Timeline, step: int) -> list[tuple[str, str, float, 
     """Return the same for the largest gradients."""
     largest = timeline.tensors.nlargest(MOST_GRADIENTS, "bytes").sort_index()
     phases, bars = timeline.phases.query("step == @step"), []
-    for number, (tensor, about) in enumerate(largest.iterrows(), 1):
+    for tensor, about in largest.iterrows():
         shape = " × ".join(map(str, about["shape"])) or "1"
-        row = f"gradient {number}: {shape}"
+        row = f"gradient {timeline.tensors.index.get_loc(tensor) + 1}: {shape}"
         own = phases[phases["tensor"] == tensor].sort_values(["start_s", "end_s"], ascending=[True, False])
         bars += [(row, _part(p.phase), p.start_s, p.end_s) for p in own.itertuples()]  # the whole one below its phases
     return bars
@@ -118,13 +118,13 @@ def _part(phase: str) -> str:
         return NEGOTIATE
     if "MEMCPY" in phase:
         return COPY
-    return REDUCE if phase.endswith("_ALLREDUCE") else QUEUE
+    return REDUCE if phase.startswith(("GLOO_", "MPI_", "NCCL_", "CCL_")) else QUEUE
 
 
 def _notes(timeline: Timeline) -> list[str]:
     shown, count = min(MOST_GRADIENTS, len(timeline.tensors)), len(timeline.tensors)
     largest = f"the {shown} largest of {count} gradients" if shown < count else f"all {count} gradients"
-    return [f"{largest}, {timeline.bytes_per_step / 1e3:,.4g} kB in all · times as rank 0 sees them"]
+    return [f"{largest}, {timeline.bytes_per_step / 1e3:,.1f} kB in all · times as rank 0 sees them"]
 
 
 def _add_bars(made: go.Figure, bars: list[tuple[str, str, float, float]]) -> None:
