@@ -127,7 +127,7 @@ def _collected(events: Iterable[dict[str, Any]]) -> tuple[pd.DataFrame, pd.DataF
     done: Counter[int] = Counter()
     phases, ready, about = [], [], {}
     for event in events:
-        kind, tensor = event["ph"], event.get("pid")
+        kind, tensor = event["ph"], event.get("pid", -1)
         if kind == "B":
             opened[tensor].append((event["name"], event["ts"]))
         elif kind == "X" and event["name"].isdecimal():
