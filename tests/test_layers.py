@@ -19,8 +19,8 @@ FACTS = {"gpus", "hardware", "store"}
 ENGINE = {"datasets", "models", "backends", "timing", "training", "worker"}
 CONTROL = {"launch", "sweeps"}
 ANALYSIS = {
-    "catalogue", "comparison", "findings", "descent", "replicas", "timeline", "bottleneck", "perfmodel", "cost",
-    "selection",
+    "catalogue", "comparison", "findings", "descent", "effects", "replicas", "timeline", "bottleneck", "perfmodel",
+    "cost", "selection",
 }  # fmt: skip
 VIEWS = {"terminal", "figures", "widgets", "doctor", "batch", "cli", "__main__"}
 LAYERS = (CONTRACT, FACTS, ENGINE, CONTROL, ANALYSIS, VIEWS)

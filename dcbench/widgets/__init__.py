@@ -3,6 +3,7 @@
 from dcbench.widgets.descent import DescentExplorer, explore_descent
 from dcbench.widgets.losses import LossExplorer, explore_losses
 from dcbench.widgets.machine import MachineExplorer, explore_machine
+from dcbench.widgets.predictions import PredictionExplorer, explore_predictions
 from dcbench.widgets.replicas import ReplicaExplorer, explore_replicas
 from dcbench.widgets.scaling import ScalingExplorer, explore_scaling
 from dcbench.widgets.timeline import TimelineExplorer, explore_timeline
@@ -11,12 +12,14 @@ __all__ = [
     "DescentExplorer",
     "LossExplorer",
     "MachineExplorer",
+    "PredictionExplorer",
     "ReplicaExplorer",
     "ScalingExplorer",
     "TimelineExplorer",
     "explore_descent",
     "explore_losses",
     "explore_machine",
+    "explore_predictions",
     "explore_replicas",
     "explore_scaling",
     "explore_timeline",
