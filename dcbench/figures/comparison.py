@@ -71,7 +71,7 @@ def _add_side(made: go.Figure, name: str, values: np.ndarray, middle: Estimate, 
         row=1,
         col=1,
     )
-    add_median(made, name, middle, shade, ",.4g")
+    add_median(made, name, middle, shade, ",.0f" if middle.value >= 1000 else ",.4g")
 
 
 def _add_ratio(made: go.Figure, comparison: Comparison) -> None:
