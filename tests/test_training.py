@@ -164,8 +164,16 @@ def dropout_model():
     return keras.Sequential([layers.Input((8, 8, 1)), layers.Flatten(), layers.Dropout(0.5), layers.Dense(10)])
 
 
-def test_saved_model_is_reloaded_and_evaluates_the_same(tmp_path: Path) -> None:
-    record = train(save_model=True, evaluate=True, learning_rate=0.1, steps=100)
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"evaluate": True, "steps": 100, "learning_rate": 0.1},
+        {"target_accuracy": 1.0, "steps": None, "epochs": 1, "batch_per_device": 128, "learning_rate": 0.5},
+    ],
+    ids=["at the end", "on the way, and after the short last batch"],
+)
+def test_saved_model_is_reloaded_and_evaluates_the_same(tmp_path: Path, settings: dict[str, object]) -> None:
+    record = train(save_model=True, **settings)
     script = tmp_path / "evaluate.py"
     script.write_text(
         "import sys, keras, numpy as np\n"

@@ -42,7 +42,7 @@ def plot_effects(effects: Sequence[Effect], baseline: str = "plain") -> Figure:
     made.update_yaxes(type="category", range=[len(effects) - 0.5, -0.6])
     made.update_layout(showlegend=False)
     repeats = effects[0].estimate.count
-    under = f"{repeats} repeat{'s' * (repeats > 1)} with other examples and weights each, compared pairwise; "
+    under = f"{repeats} repeat{'s' * (repeats > 1)} with other examples and weights each, compared pairwise<br>"
     under += "open: each repeat; filled: mean" + " and its 95 % interval" * (repeats > 1)
     return finished(
         made, f"What each measure does, against {plain(baseline)} training", under, _PANEL_PX + _ROW_PX * len(effects)

@@ -218,7 +218,7 @@ class Training:
         return found
 
     def _evaluate_at_end(self, step: int) -> dict[str, float] | None:
-        if self.spec.target_accuracy is not None and self._last_test[0] == step:
+        if self.spec.target_accuracy is not None and self._last_test[0] == step and not self.tail_trained:
             return self._last_test[1]
         if not (self.spec.evaluate or self.spec.target_accuracy is not None) or self.place.rank:
             return None
