@@ -11,7 +11,7 @@ import numpy as np
 from dcbench import stats
 from dcbench.record import Record
 from dcbench.stats import Estimate
-from dcbench.stats.grouping import ROUND, prepared
+from dcbench.stats.grouping import GROUP, ROUND, named_variants, prepared
 from dcbench.stats.scaling import CLAIM_FROM
 from dcbench.store import Runs, tidy
 from dcbench.sweeps import flags_of
@@ -19,21 +19,22 @@ from dcbench.sweeps import flags_of
 if TYPE_CHECKING:
     import pandas as pd
 
+SAME_LOSS = 1e-3  # relative difference in the first steps, up to which two curves are one
 OUTSIDE = 0.01  # share of steps that stand out, from which it is said
 
 def timed(records: Iterable[Record]) -> list[Record]:
-    """Return the records that measure speed: without canaries and without searches for a target accuracy."""
-    return [r for r in records if not r.sweep.get("canary") and r.spec.get("target_accuracy") is None]
+    """Return the records that measure speed, with the canaries by which figures mark a drift."""
+    return [r for r in records if r.spec.get("target_accuracy") is None]
 
 
 def sought(records: Iterable[Record]) -> list[Record]:
     """Return the records that trained until a target accuracy."""
-    return [r for r in records if not r.sweep.get("canary") and r.spec.get("target_accuracy") is not None]
+    return [r for r in records if r.spec.get("target_accuracy") is not None]
 
 
 def scaling(runs: Runs, mode: str = "weak", base: str = "single", ceiling: str = "independent") -> list[str]:
     """
-    Say what the largest number of devices brought, by model, batch and backend.
+    Say what the largest number of devices of each way brought, by model, dataset and batch.
 
     Parameters
     ----------
@@ -44,23 +45,25 @@ def scaling(runs: Runs, mode: str = "weak", base: str = "single", ceiling: str =
     Returns
     -------
     list of str
-        The fastest first, such as ``"cnn, 256 examples a device: horovod on 2 devices gives 1.93× [1.90, 1.95] the
-        throughput of one; the ceiling is 1.97× [1.95, 1.99]; communication and waiting cost 2 % [1, 3]."``
+        The fastest first, such as ``"cnn on digits, 256 examples a device: horovod on 2 devices gives 1.93×
+        [1.90, 1.95] the throughput of one; the ceiling is 1.97× [1.95, 1.99]; communication and waiting cost 2 %
+        [1, 3]."``
     """
     found = stats.scaling(tidy(runs), base=base, ceiling=ceiling, mode=mode)
     said = []
-    for (model, batch), rows in found.groupby(["model", "batch"]):
-        most = rows[(rows["devices"] == rows["devices"].max()) & (rows["devices"] > 1)]
-        top = next((row.speedup for row in most.itertuples() if row.backend == ceiling), None)
-        for row in sorted(most.itertuples(), key=lambda row: -row.speedup.value):
-            if row.backend not in (base, ceiling):
-                said.append(f"{model}, {_batch(batch, mode)}: {_gain(row)}{_cost(row, top)}.")
-    return said or ["Only one device was measured, so nothing is said about scaling."]
+    for _, rows in found.groupby(["model", "dataset", "batch"]):
+        ways = rows[~rows["backend"].isin([base, ceiling]) & (rows["devices"] > 1)]
+        most = [way.nlargest(1, "devices").iloc[0] for _, way in ways.groupby(["backend", "variant"])]
+        for row in sorted(most, key=lambda row: -row["speedup"].value):
+            top = rows[(rows["backend"] == ceiling) & (rows["devices"] == row["devices"])]
+            top = top[top["variant"].map(_threads) == _threads(row["variant"])]
+            said.append(f"{_work(row, mode)}: {_gain(row)}{_cost(row, list(top['speedup']))}.")
+    return said or ["No way of using several devices was measured, so nothing is said about scaling."]
 
 
 def choice(runs: Runs, mode: str = "weak", base: str = "single", ceiling: str = "independent") -> list[str]:
     """
-    Say which way of using the largest number of devices is faster, and whether it beats one process.
+    Say which way is faster at the largest number of devices that the ways share, and whether it beats one process.
 
     Parameters
     ----------
@@ -71,25 +74,32 @@ def choice(runs: Runs, mode: str = "weak", base: str = "single", ceiling: str = 
     Returns
     -------
     list of str
-        For each model and batch: the faster backend against the next, then against `base` on one device, and with as
-        many cores where that was measured, both at the same global batch.
+        For each model, dataset, batch and size of device: the faster backend against the others, then against `base` on
+        one device, and with as many cores where that was measured, both at the same global batch.
     """
     table = prepared(tidy(runs), mode)
     table = table[table["status"] == "ok"]
-    most, said = table["devices"].max(), []
-    ways = table[(table["devices"] == most) & ~table["backend"].isin([base, ceiling])]
-    for (model, batch), rows in ways.groupby(["model", "batch"]):
-        speeds = {backend: _by_round(found) for backend, found in rows.groupby("backend")}
-        first, *others = sorted(speeds, key=lambda backend: -speeds[backend].median())
-        said += [f"{model}, {_batch(batch, mode)}: {_contest(first, speeds[first], o, speeds[o])}." for o in others]
-        alone = table[(table["backend"] == base) & (table["model"] == model)]
-        alone = alone[alone["global_batch"] == rows["global_batch"].iloc[0]]
-        for threads, found in alone.groupby("threads_per_device"):
-            said.append(_against_one(f"{first} on {_devices(most)}", speeds[first], int(threads), _by_round(found)))
+    said = []
+    for _, group in table.groupby(list(GROUP)):
+        ways = group[(group["devices"] > 1) & ~group["backend"].isin([base, ceiling])]
+        if ways.empty:
+            continue
+        names = ways["backend"] + named_variants(ways).map(lambda variant: f" ({variant})" * bool(variant))
+        counts = names.groupby(ways["devices"]).nunique()
+        most = counts[counts == counts.max()].index.max()  # the largest number at which the most ways were measured
+        speeds = {name: _by_round(rows) for name, rows in ways[ways["devices"] == most].groupby(names)}
+        first, *others = sorted(speeds, key=lambda name: -speeds[name].median())
+        about, chosen = ways.iloc[0], f"{first} on {_devices(most)}"
+        said += [f"{_work(about, mode)}, {_contest(chosen, speeds[first], o, speeds[o])}." for o in others]
+        alone = table[(table["backend"] == base) & (table["devices"] == 1)]
+        alone = alone[(alone["model"] == about["model"]) & (alone["dataset"] == about["dataset"])]
+        alone = alone[alone["global_batch"] == ways.loc[ways["devices"] == most, "global_batch"].iloc[0]]
+        for threads, rows in alone.groupby("threads_per_device"):
+            said.append(_against_one(chosen, speeds[first], int(threads), _by_round(rows)))
     return said
 
 
-def losses(differences: pd.DataFrame, apart: str = "independent") -> list[str]:
+def losses(differences: pd.DataFrame) -> list[str]:
     """
     Say how far loss curves of several devices are from that of one at the same global batch.
 
@@ -97,24 +107,21 @@ def losses(differences: pd.DataFrame, apart: str = "independent") -> list[str]:
     ----------
     differences : DataFrame
         As from `figures.loss_differences`.
-    apart : str
-        The backend that is meant to differ.
     """
     said = []
-    for backend, rows in differences.groupby("backend") if len(differences) else ():
-        far = rows["largest_difference"].max()
-        early = rows["early_difference"].max()
-        follows, by = ("leaves", "by up to") if backend == apart else ("follows", "within")
+    for (model, backend), rows in differences.groupby(["model", "backend"]) if len(differences) else ():
+        early, far = rows["early_difference"].max(), rows["largest_difference"].max()
+        follows, by = ("follows", "within") if early <= SAME_LOSS else ("leaves", "by up to")
         said.append(
-            f"{backend} {follows} the loss of one device at the same global batch {by} {early:.1g} in the first steps "
-            f"and {far:.1g} over all (relative)."
+            f"{model}: {backend} {follows} the loss of one device at the same global batch {by} {early:.1g} in the "
+            f"first steps and {far:.1g} over all (relative)."
         )
     return said
 
 
 def target(runs: Runs, mode: str = "weak") -> list[str]:
     """
-    Say which configuration reached the target accuracy first.
+    Say which configuration reached the target accuracy first, for each model, dataset and target.
 
     Parameters
     ----------
@@ -122,18 +129,37 @@ def target(runs: Runs, mode: str = "weak") -> list[str]:
         As from `sought`; of nothing, nothing is said.
     mode : {"weak", "strong"}
         As for `stats.time_to_target`.
+
+    Returns
+    -------
+    list of str
+        A configuration counts where all of its runs reached the target.
     """
     table = tidy(runs)
-    if table.empty:
-        return []
-    found = stats.time_to_target(table, mode=mode)
-    reached = found[found["reached"] > 0]
-    goal = f"{table['target_accuracy'].iloc[0]:.0%} test accuracy"
-    if reached.empty:
-        return [f"No configuration reached {goal}."]
-    best = min(reached.itertuples(), key=lambda row: row.time_to_target.value)
-    said = f"{goal} is reached first by {best.model} with {best.backend} on {_devices(best.devices)}"
-    return [f"{said}: {best.time_to_target:.3g} s{_sooner(best)}."]
+    said = []
+    for (model, dataset, goal), rows in table.groupby(["model", "dataset", "target_accuracy"]) if len(table) else ():
+        where = f"{model} on {dataset}, {goal:.0%} test accuracy"
+        if not (rows["status"] == "ok").any():
+            said.append(f"{where}: no run was completed.")
+            continue
+        said.append(f"{where}: {_first(stats.time_to_target(rows, mode=mode))}.")
+    return said
+
+
+def _first(found: pd.DataFrame) -> str:
+    """Say which configuration comes first, and how the best on several devices compares with one device."""
+    all_runs = found[(found["reached"] == found["tried"]) & (found["reached"] > 0)]
+    missed = len(found) - len(all_runs)
+    if all_runs.empty:
+        return f"none of {len(found)} configurations reached it in all of its runs"
+    rows = sorted(all_runs.itertuples(), key=lambda row: row.time_to_target.value)
+    best = rows[0]
+    said = f"the least time is {best.time_to_target:.3g} s, of {_way(best)}"
+    several = next((row for row in rows if row.devices > 1), None)
+    if several is not None and several.speedup is not None:
+        word = stats.verdict(several.speedup, "sooner", "later")
+        said += f"; {_way(several)} is {times(several.speedup)} as fast as one device: {word}"
+    return said + (f"; {missed} of {len(found)} configurations did not reach it in all of their runs" if missed else "")
 
 
 def cautions(records: Iterable[Record]) -> list[str]:
@@ -182,26 +208,39 @@ def percent(estimate: Estimate) -> str:
     return shown + (f" [{100 * estimate.low:.0f}, {100 * estimate.high:.0f}]" if estimate.has_interval else "")
 
 
-def _batch(batch: float, mode: str) -> str:
-    return f"{batch:.0f} examples {'a device' if mode == 'weak' else 'a step over all devices'}"
+def _work(row: Any, mode: str) -> str:
+    """Name model, dataset and batch."""
+    on = f" on {row['dataset']}" if row["dataset"] else ""
+    size = "device" if mode == "weak" else "step over all devices"
+    return f"{row['model']}{on}, {row['batch']:.0f} examples a {size}"
+
+
+def _way(row: Any) -> str:
+    return f"{row.backend}{f' ({row.variant})' * bool(row.variant)} on {_devices(row.devices)}"
+
+
+def _threads(variant: str) -> str:
+    """Return what a variant says of the size of a device; how a backend talks does not concern the ceiling."""
+    return " ".join(word for word in variant.split() if word.startswith("threads_per_device="))
 
 
 def _gain(row: Any) -> str:
-    name = f"{row.backend} ({row.variant})" if row.variant else row.backend
-    return f"{name} on {_devices(row.devices)} gives {times(row.speedup)} the throughput of one"
+    if not np.isfinite(row["speedup"].value):
+        return f"{_way(row)} shares no round with one device, so they are not compared"
+    return f"{_way(row)} gives {times(row['speedup'])} the throughput of one"
 
 
-def _cost(row: Any, top: Estimate | None) -> str:
-    if top is None or row.of_ceiling is None:
+def _cost(row: Any, tops: list[Estimate]) -> str:
+    share = row["of_ceiling"]
+    if share is None or len(tops) != 1 or not np.isfinite(share.value):
         return "; the ceiling was not measured"
-    share = row.of_ceiling
     lost = Estimate(1 - share.value, 1 - share.high, 1 - share.low, share.count)
     said = {
         "cost": f"communication and waiting cost {percent(lost)}",
         "gain": f"it lies above that by {percent(Estimate(-lost.value, -lost.high, -lost.low, lost.count))}",
         stats.NO_DIFFERENCE: f"no cost of communication is shown ({percent(lost)})",
     }[stats.verdict(share, "gain", "cost")]
-    return f"; the ceiling is {times(top)}; {said}"
+    return f"; the ceiling is {times(tops[0])}; {said}"
 
 
 def _by_round(rows: pd.DataFrame) -> pd.Series:
@@ -233,12 +272,3 @@ def _against_one(ours: str, speeds: pd.Series, threads: int, alone: pd.Series) -
 
 def _devices(count: int) -> str:
     return f"{count} device{'' if count == 1 else 's'}"
-
-
-def _sooner(best: Any) -> str:
-    if best.devices == 1:
-        return "; more devices do not bring it sooner"
-    if best.speedup is None:
-        return "; the time of one device was not measured"
-    word = stats.verdict(best.speedup, "sooner", "later")
-    return f", {times(best.speedup)} as fast as one device: {word}"
