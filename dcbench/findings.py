@@ -95,7 +95,8 @@ def choice(runs: Runs, mode: str = "weak", base: str = "single", ceiling: str = 
         alone = alone[(alone["model"] == about["model"]) & (alone["dataset"] == about["dataset"])]
         alone = alone[alone["global_batch"] == ways.loc[ways["devices"] == most, "global_batch"].iloc[0]]
         for threads, rows in alone.groupby("threads_per_device"):
-            said.append(_against_one(chosen, speeds[first], int(threads), _by_round(rows)))
+            against = _against_one(chosen, speeds[first], int(threads), _by_round(rows))
+            said.append(f"{_work(about, mode)}, {against}.")
     return said
 
 
@@ -138,7 +139,7 @@ def target(runs: Runs, mode: str = "weak") -> list[str]:
     table = tidy(runs)
     said = []
     for (model, dataset, goal), rows in table.groupby(["model", "dataset", "target_accuracy"]) if len(table) else ():
-        where = f"{model} on {dataset}, {goal:.0%} test accuracy"
+        where = f"{model} on {dataset}, {100 * goal:g}% test accuracy"
         if not (rows["status"] == "ok").any():
             said.append(f"{where}: no run was completed.")
             continue
@@ -172,6 +173,8 @@ def cautions(records: Iterable[Record]) -> list[str]:
         Of one sweep, with its canaries.
     """
     kept = list(records)
+    if not kept:
+        return ["There are no runs."]
     counts = Counter(r.spec_hash for r in kept if r.ok and not r.sweep.get("canary"))
     least = min(counts.values(), default=0)
     few = [f"some configurations have {least} runs: below {CLAIM_FROM} take the intervals as a hint"]
@@ -265,9 +268,9 @@ def _against_one(ours: str, speeds: pd.Series, threads: int, alone: pd.Series) -
     found = _ratio(speeds, alone)
     other = "one device" if threads == 1 else f"one process with {threads} cores"
     if found is None:
-        return f"{ours} and {other} share no round, so they are not compared."
+        return f"{ours} and {other} share no round, so they are not compared"
     word = stats.verdict(found, "worth having", "not worth having")
-    return f"Against {other} at the same global batch, {ours} makes {times(found)} the steps a second: {word}."
+    return f"{ours} makes {times(found)} the steps a second of {other} at the same global batch: {word}"
 
 
 def _devices(count: int) -> str:

@@ -89,10 +89,10 @@ def test_choice_names_the_faster_way_and_whether_it_beats_one_process_at_the_sam
     assert findings.choice(runs) == [
         "cnn on digits, 32 examples a device, horovod on 2 devices has 1.25× [1.25, 1.25] the throughput of mirrored: "
         "horovod on 2 devices is faster.",
-        "Against one device at the same global batch, horovod on 2 devices makes 1.50× [1.50, 1.50] the steps a "
-        "second: worth having.",
-        "Against one process with 2 cores at the same global batch, horovod on 2 devices makes 0.94× [0.94, 0.94] "
-        "the steps a second: not worth having.",
+        "cnn on digits, 32 examples a device, horovod on 2 devices makes 1.50× [1.50, 1.50] the steps a second of one "
+        "device at the same global batch: worth having.",
+        "cnn on digits, 32 examples a device, horovod on 2 devices makes 0.94× [0.94, 0.94] the steps a second of one "
+        "process with 2 cores at the same global batch: not worth having.",
     ]
 
 
@@ -193,6 +193,7 @@ def test_unequal_numbers_of_devices_lose_no_way_and_no_model():
 
 
 def test_cautions_tell_failures_few_repeats_and_drift():
+    assert findings.cautions([]) == ["There are no runs."]
     calm = fake_sweep(counts=(1, 2))
     assert findings.cautions(calm) == ["Nothing was flagged."]
     few = findings.cautions(fake_sweep(counts=(1, 2), repeats=3))

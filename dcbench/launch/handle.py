@@ -186,7 +186,7 @@ class Handle(Waiting[Record]):
 
     def _conclude(self, record: Record, group: Group | None) -> None:
         if self._waited_s:
-            record.flags.append(f"waited {self._waited_s:.1f} s for another measurement; no time here counts that")
+            record.flags.append(f"waited {self._waited_s:.1f} s for another measurement, which no time here counts")
         if group is None:
             self._stopped_before_start(record)
             return
