@@ -50,6 +50,39 @@ def test_a_run_that_sought_a_target_is_not_drawn_twice():
     assert len(named(figures.plot_loss(runs, 64), "horovod × 2")) == 1
 
 
+def test_curves_of_one_configuration_are_named_by_what_differs():
+    runs = [
+        fake_record("single", 1, 64),
+        fake_record("horovod", 2, learning_rate=0.1),
+        fake_record("horovod", 2, learning_rate=0.1, compression="fp16"),
+        fake_record("horovod", 2, learning_rate=0.1, threads_per_device=2),
+    ]
+    lines = {t.name: t.line for t in figures.plot_loss(runs, 64).data}
+    first, rate = (r.spec["learning_rate"] for r in runs[:2])
+    assert first != rate
+    ways = ("compression=none, threads_per_device=1", "compression=fp16, threads_per_device=1",
+            "compression=none, threads_per_device=2")  # fmt: skip
+    assert set(lines) == {f"single × 1, learning_rate={first}", *(f"horovod × 2, learning_rate=0.1, {w}" for w in ways)}
+    assert len({line.dash for name, line in lines.items() if name.startswith("horovod")}) == 3
+
+
+def test_exact_zeros_are_said_to_be_drawn_at_the_floor():
+    one = fake_record("single", 1, 64)
+    same = dataclasses.replace(fake_record("mirrored", 1, 64), samples=one.samples)
+    figure = figures.plot_loss([one, same], 64)
+    assert set(named(figure, "mirrored × 1")[1].y) == {1e-8}
+    assert "those of exactly 0, are drawn at 10⁻⁸" in figure.layout.title.subtitle.text
+    far = figures.plot_loss([one, fake_record("independent", 2, 32)], 64)
+    assert "drawn at 10⁻⁸" not in far.layout.title.subtitle.text
+
+
+def test_canaries_have_no_curve():
+    runs = fake_sweep(counts=(1, 2), repeats=1)
+    own = [r for r in runs if not r.sweep["canary"]]
+    assert [t.name for t in figures.plot_loss(runs, 32).data] == [t.name for t in figures.plot_loss(own, 32).data]
+    assert figures.loss_differences(runs).equals(figures.loss_differences(own))
+
+
 def test_models_are_drawn_side_by_side_or_alone():
     runs = fake_sweep(counts=(1, 2), batches=(32, 64), models=("cnn", "mlp"), repeats=1)
     both = figures.plot_loss(runs, 64)

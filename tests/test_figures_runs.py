@@ -1,6 +1,7 @@
 """What is drawn of single configurations: throughput, step times, memory, time to target, comparisons."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,15 @@ from dcbench.errors import SpecError
 from dcbench.figures._configurations import configured
 from dcbench.figures.steps import MOST_OUTLIERS, MOST_RANKS
 from dcbench.record import Series
+
+DRAWN_FROM_A_SWEEP = (
+    figures.plot_throughput,
+    figures.plot_memory,
+    figures.plot_step_times,
+    figures.plot_time_to_target,
+    figures.plot_scaling,
+    figures.plot_scaling_law,
+)
 
 
 def test_throughput_shows_each_run_the_median_and_its_interval():
@@ -67,6 +77,58 @@ def test_configurations_are_named_by_what_differs():
         "horovod × 2, transport=gloo, 32 a device",
         "mirrored × 2, 64 a device",
     ]
+
+
+def test_different_work_is_never_one_row():
+    """Each of these would be refused by `stats.scaling`, so no median may mix them."""
+    changes = [
+        {}, {"model_args": {"units": 64}}, {"dataset_args": {"units": 64}}, {"steps": None, "epochs": 2},
+        {"accumulation": 2}, {"clipnorm": 1.0}, {"steps_per_execution": 5}, {"target_accuracy": 0.9},
+    ]  # fmt: skip
+    specs = [{k: json.dumps(v) if isinstance(v, dict) else v for k, v in change.items()} for change in changes]
+    plain = figures.tidy([fake_record("horovod", 2)]).astype(object)
+    table = pd.concat([plain.assign(**spec, run_id=str(k)) for k, spec in enumerate(specs)], ignore_index=True)
+    names = configured(table).set_index("run_id")["configuration"]
+    assert names.nunique() == len(specs)
+    assert names["1"].startswith("horovod × 2, units=64, steps=40")
+    assert "epochs=2" in names["3"] and "steps=40" not in names["3"]
+    assert "target_accuracy=0.9" in names["7"] and "target_accuracy" not in names["0"]
+
+
+def test_what_all_rows_share_or_miss_names_none():
+    records = [fake_record("horovod", 2, transport="gloo"), fake_record("single", 1)]
+    records[0].versions["horovod"] = "0.28.1"  # a run without Horovod has none
+    table = figures.tidy(records).assign(model_args=['{"units": 8, "layers": 1}', '{"units": 8, "layers": 2}'])
+    assert list(configured(table)["configuration"]) == ["single × 1, layers=2", "horovod × 2, layers=1"]
+    two = figures.tidy([fake_record("horovod", 2), fake_record("horovod", 2)])
+    versions = two.assign(tensorflow_version=["2.20.0", "2.21.0"])
+    assert list(configured(versions)["configuration"]) == [
+        f"horovod × 2, tensorflow_version=2.{minor}.0" for minor in (20, 21)
+    ]
+
+
+def test_names_that_came_out_the_same_are_numbered():
+    table = figures.tidy([fake_record("horovod", 2)] * 2).assign(optimizer=["<adam", "&adam"])
+    assert list(configured(table)["configuration"]) == ["horovod × 2 (1)", "horovod × 2 (2)"]  # as markup is dropped
+
+
+@pytest.mark.parametrize("draw", DRAWN_FROM_A_SWEEP, ids=lambda d: d.__name__)
+def test_canaries_tell_of_a_drift_and_of_nothing_else(draw):
+    runs = fake_sweep(counts=(1, 2), drift=0.8, target_accuracy=0.9, steps=300)
+    without = draw([r for r in runs if not r.sweep["canary"]])
+    figure = draw(runs)
+    assert "the machine drifted" in figure.layout.title.subtitle.text
+    assert "drifted" not in without.layout.title.subtitle.text
+    assert [t.to_plotly_json() for t in figure.data] == [t.to_plotly_json() for t in without.data]
+
+
+def test_an_interval_that_ends_beyond_its_axis_is_said():
+    said = "run out of sight"
+    assert said not in figures.plot_throughput(STUDY).layout.title.subtitle.text
+    wild = [fake_record("horovod", 2, seed=k) for k in range(3)]
+    for record, speed in zip(wild, (100.0, 1000.0, 1100.0), strict=True):
+        record.metrics["throughput"] = speed
+    assert said in figures.plot_throughput(wild).layout.title.subtitle.text
 
 
 def test_of_several_batches_each_is_named_and_a_lone_larger_base_names_itself():
@@ -171,6 +233,13 @@ def test_comparison_shows_both_sides_and_their_ratio():
     assert ratio.x[0] - ratio.error_x.arrayminus[0] == pytest.approx(found.ratio.low)
     assert figure.layout.title.text == "Throughput of horovod × 2 against mirrored × 2: faster"
     assert axis_titles(figure) == ["Throughput (examples/s), higher is better", "Ratio, second to first"]
+
+
+def test_sides_of_one_name_are_told_apart():
+    found = comparison.compare(of(SWEEP, "mirrored", 2), of(SWEEP, "horovod", 2))
+    figure = figures.plot_comparison(dataclasses.replace(found, label_a="/a/net.py:build", label_b="/b/net.py:build"))
+    assert figure.layout.title.text == "Throughput of net.py:build (b) against net.py:build (a): faster"
+    assert [len(named(figure, f"net.py:build ({side})")) for side in "ab"] == [2, 2]
 
 
 def test_unlike_machines_are_named_in_the_title_of_a_comparison():

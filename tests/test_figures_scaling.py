@@ -154,6 +154,33 @@ def test_a_band_is_as_wide_as_the_interval_of_the_prediction():
     assert sorted(ends) == pytest.approx([expected.low, expected.high], rel=1e-4)
 
 
+def test_a_backend_that_cannot_be_fitted_is_left_out_and_said():
+    runs = [r for r in SWEEP if r.spec["backend"] != "mirrored" or r.spec["devices"] == 1]
+    figure = figures.plot_scaling_law(runs)
+    assert "too few numbers of devices were measured: mirrored" in figure.layout.title.subtitle.text
+    assert named(figure, "horovod, fit") and not named(figure, "mirrored, fit")
+    assert "too few numbers" not in figures.plot_scaling_law(SWEEP).layout.title.subtitle.text
+
+
+def test_speedups_that_are_not_known_leave_the_others_to_be_fitted(monkeypatch):
+    rounds = stats.speedups(figures.tidy(SWEEP))
+    unknown = (rounds["backend"] == "horovod") & (rounds["round"] == 2)
+    monkeypatch.setattr(stats, "speedups", lambda *_: rounds.assign(speedup=rounds["speedup"].mask(unknown)))
+    assert named(figures.plot_scaling_law(SWEEP), "horovod, fit")
+
+
+def test_intervals_and_bands_that_end_beyond_their_axis_are_said():
+    said = "intervals wider than the axis run out of sight"
+    runs = exact(lambda n: n**0.8)
+    assert said not in figures.plot_scaling_law(runs, "usl").layout.title.subtitle.text
+    assert said not in figures.plot_scaling(runs).layout.title.subtitle.text
+    for record in runs:
+        if record.spec["devices"] > 1:
+            record.metrics["throughput"] *= (0.3, 1.0, 2.0, 0.5, 1.0)[record.sweep["round"]]
+    assert said in figures.plot_scaling_law(runs, "usl").layout.title.subtitle.text
+    assert said in figures.plot_scaling(runs).layout.title.subtitle.text
+
+
 def test_laws_refuse_what_they_cannot_draw():
     with pytest.raises(SpecError, match="up_to=4 is below the 8 devices"):
         figures.plot_scaling_law(SWEEP, up_to=4)

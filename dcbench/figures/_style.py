@@ -147,7 +147,7 @@ def plain(text: str) -> str:
 
     Examples
     --------
-    >>> plain("/home/me/models.py:build"), plain("<b>cnn")
+    >>> plain("mine/models.py:build"), plain("<b>cnn")
     ('models.py:build', ' b cnn')
     """
     return re.sub(r"[<>&]", " ", re.sub(r"^.*/(?=[^/]+\.py:)", "", str(text)))
@@ -193,6 +193,7 @@ def finished(made: go.Figure, title: str, under: str, panel_px: int) -> Figure:
     panel_px : int
         Height of the panels with their axes; the title, the caption and the legend get their own room.
     """
+    under = "<br>".join([under] * bool(under) + _out_of_sight(made))
     heading = textwrap.wrap(title, _columns(17))
     top_px = 26 + 22 * len(heading) + 15 * (1 + under.count("<br>")) + 14
     made.update_layout(
@@ -206,6 +207,22 @@ def finished(made: go.Figure, title: str, under: str, panel_px: int) -> Figure:
         height=top_px + panel_px + _legend_px(made),
     )
     return Figure(made)
+
+
+def _out_of_sight(made: go.Figure) -> list[str]:
+    """Say so where an interval or a band ends beyond its axis."""
+    for trace in made.select_traces("scatter"):
+        for letter in "xy":
+            bar, values = trace[f"error_{letter}"], trace[letter]
+            axis = made.layout[(trace[f"{letter}axis"] or letter).replace(letter, f"{letter}axis")]
+            if axis.range is None or not (bar.array is not None or (trace.fill == "toself" and letter == "y")):
+                continue
+            at = np.array(values, dtype=float)
+            above, below = (0.0 if end is None else np.array(end, float) for end in (bar.array, bar.arrayminus))
+            low, high = sorted(10.0**end if axis.type == "log" else end for end in axis.range)
+            if (at + above > high * (1 + 1e-9)).any() or (at - below < low - 1e-9 * abs(low)).any():
+                return ["intervals wider than the axis run out of sight"]
+    return []
 
 
 def headed(made: go.Figure) -> go.Figure:

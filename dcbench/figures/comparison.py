@@ -29,12 +29,10 @@ def plot_comparison(comparison: Comparison) -> Figure:
     metric = METRICS[comparison.metric]
     unit, factor = _UNITS.get(metric.unit, (metric.unit, 1.0))
     first = comparison.runs.iloc[[0, -1]]
-    sides = (
-        (comparison.label_a, comparison.a_values, comparison.a),
-        (comparison.label_b, comparison.b_values, comparison.b),
-    )
+    names = _names(comparison)
+    sides = ((names[0], comparison.a_values, comparison.a), (names[1], comparison.b_values, comparison.b))
     for (name, values, middle), (_, run) in zip(sides, first.iterrows(), strict=True):
-        _add_side(made, plain(name), values * factor, middle.scaled(factor), (run["backend"], run.get("model", "")))
+        _add_side(made, name, values * factor, middle.scaled(factor), (run["backend"], run.get("model", "")))
     _add_ratio(made, comparison)
     title = metric.label + f" ({unit})" * bool(unit)
     better = f", {metric.better} is better" if metric.better != "none" else ""
@@ -44,9 +42,15 @@ def plot_comparison(comparison: Comparison) -> Figure:
     return finished(made, _title(comparison), caption(comparison.runs, notes=_notes(comparison)), 210)
 
 
+def _names(comparison: Comparison) -> tuple[str, str]:
+    """Return what both sides are called, never the same."""
+    a, b = plain(comparison.label_a), plain(comparison.label_b)
+    return (a, b) if a != b else (f"{a} (a)", f"{b} (b)")
+
+
 def _title(comparison: Comparison) -> str:
     """Name both sides, the verdict, and the machines where they are unlike."""
-    label, names = METRICS[comparison.metric].label, (plain(comparison.label_a), plain(comparison.label_b))
+    label, names = METRICS[comparison.metric].label, _names(comparison)
     unlike = f"; UNLIKE MACHINES: {plain('; '.join(comparison.unlike))}" if comparison.unlike else ""
     return f"{label} of {names[1]} against {names[0]}: {comparison.verdict}{unlike}"
 

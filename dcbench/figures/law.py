@@ -36,7 +36,8 @@ def plot_scaling_law(
     Parameters
     ----------
     runs : DataFrame or sequence of Record
-        As from `dcbench.load_records`; each model, batch and backend with several numbers of devices has its own fit.
+        As from `dcbench.load_records`; each model, batch and backend with several numbers of devices has its own fit,
+        and the others are named in the caption.
     law : {"amdahl", "gustafson", "usl"}
         As for `stats.fit_scaling_law`.
     base, ceiling, mode : str
@@ -47,7 +48,8 @@ def plot_scaling_law(
     Raises
     ------
     SpecError
-        As from `stats.scaling` and `stats.fit_scaling_law`, and for an `up_to` below what was measured.
+        As from `stats.scaling`, as from `stats.fit_scaling_law` where no line can be fitted, and for an `up_to` below
+        what was measured.
     """
     table = measured(runs)
     found = stats.scaling(table, base, ceiling, mode)
@@ -56,14 +58,13 @@ def plot_scaling_law(
     if up_to < most:
         raise SpecError(f"up_to={up_to} is below the {most} devices that were measured; give at least {most}")
     rounds = stats.speedups(table, base, ceiling, mode)
-    drawn = lines(found[found["backend"] != ceiling], base)
-    if not drawn:
+    able = lines(found[found["backend"] != ceiling], base)
+    if not able:
         raise SpecError(f"no backend but {base!r} and {ceiling!r} was measured; add runs on 2 devices to fit a law")
     flags: dict[str, list[str]] = {}
+    drawn, left = _fitted(able, rounds, law, found)
     made, notes = _with_ideal(up_to), []
-    for look, rows in drawn[:MOST_FITS]:
-        look["name"] = look["legendgroup"] = _name(look["name"], rows, found)
-        fit = _fit(rounds, rows, law)
+    for look, rows, fit in drawn[:MOST_FITS]:
         _add_fit(made, fit, up_to, look)
         add_estimates(made, rows["devices"], list(rows["speedup"]), **look | {"line": {**look["line"], "width": 0}})
         values = [f"{_SIGNS.get(name, name)} {e:.2g}" for name, e in fit.parameters.items()]
@@ -72,6 +73,7 @@ def plot_scaling_law(
             flags.setdefault(flag, []).append(look["name"])
     notes += [f"{flag} ({', '.join(names)})" for flag, names in flags.items()]
     notes += [f"the first {MOST_FITS} of {len(drawn)} fits are drawn"] * (len(drawn) > MOST_FITS)
+    notes += [f"not drawn, as too few numbers of devices were measured: {', '.join(left)}"] * bool(left)
     if up_to > most:
         line, sign = {"color": QUIET, "dash": "dot", "width": 2}, {"color": QUIET, "symbol": "circle-open", "size": 9}
         made.add_scatter(x=[None], y=[None], mode="lines+markers", line=line, marker=sign, name="extrapolated")
@@ -87,9 +89,26 @@ def _name(name: str, rows: pd.DataFrame, found: pd.DataFrame) -> str:
     return ", ".join([name, *parts, *[f"batch {first['batch']:g}"] * (found["batch"].nunique() > 1)])
 
 
+def _fitted(
+    able: list[tuple[dict[str, Any], pd.DataFrame]], rounds: pd.DataFrame, law: str, found: pd.DataFrame
+) -> tuple[list[tuple[dict[str, Any], pd.DataFrame, LawFit]], list[str]]:
+    """Return each line that can be fitted with its fit, and the names of the others; if none can, say why."""
+    drawn, left, why = [], [], SpecError()
+    for look, rows in able:
+        look["name"] = look["legendgroup"] = _name(look["name"], rows, found)
+        try:
+            drawn.append((look, rows, _fit(rounds, rows, law)))
+        except SpecError as error:
+            left.append(look["name"])
+            why = error
+    if not drawn:
+        raise why
+    return drawn, left
+
+
 def _fit(rounds: pd.DataFrame, rows: pd.DataFrame, law: str) -> LawFit:
     """Fit the law to the rounds of one line."""
-    own = rounds[(rounds[list(LINE)] == rows.iloc[0][list(LINE)]).all(axis=1)]
+    own = rounds[(rounds[list(LINE)] == rows.iloc[0][list(LINE)]).all(axis=1) & np.isfinite(rounds["speedup"])]
     of_round = list(zip(own["sweep"], own["round"], strict=True))
     return stats.fit_scaling_law(own["devices"], own["speedup"], of_round, law)
 

@@ -14,8 +14,9 @@ from plotly.subplots import make_subplots
 
 from dcbench import spec, stats
 from dcbench.errors import SpecError
+from dcbench.figures._configurations import texts, what_differs
 from dcbench.figures._style import MAX_MARKS, Figure, caption, finished, label, plain, rank, rounded
-from dcbench.figures._theme import DASHES, PALE, colour
+from dcbench.figures._theme import DASHES, LINES, PALE, colour
 from dcbench.record import Record
 from dcbench.store import tidy
 
@@ -29,6 +30,7 @@ _FREE = {
     "step_timing", "allow_download", "steps", "epochs", "steps_per_execution", "jit_compile", "target_accuracy",
     "evaluate_every", "evaluate", "save_model",
 }  # fmt: skip
+_WAY = ("transport", "compression", "threads_per_device")  # each has a curve of its own
 _WORK = [name for name in spec.field_names() if name not in _FREE]
 
 
@@ -97,11 +99,13 @@ def plot_loss(
     apart = any(_reference(curves, r, reference) for r, name in zip(curves, names, strict=True) if name in models)
     made = _panels(models, 2 if apart else 1)
     drawn = [r for r, name in zip(curves, names, strict=True) if name in models]
+    looks = _looks(drawn, reference)
     points = max(2, int(0.9 * MAX_MARKS / (2 * len(drawn))))
     known: set[str] = set()
-    for record, name in zip(curves, names, strict=True):
-        if name in models:
-            _add_curves(made, models.index(name) + 1, record, _reference(curves, record, reference), reference, points)
+    lost = False
+    for record, name, look in zip(drawn, names[names.isin(models)], looks, strict=True):
+        against = _reference(curves, record, reference)
+        lost |= _add_curves(made, models.index(name) + 1, record, against, look, points)
     for trace in made.data:  # each name once in the legend
         trace.showlegend = trace.showlegend is not False and trace.name not in known
         known.add(str(trace.name))
@@ -111,6 +115,7 @@ def plot_loss(
     if not apart and any(r.spec["backend"] != reference for r in drawn):
         notes.append(f"backend {reference!r} has no run of the same training, so no difference is drawn")
     notes += ["curves are drawn by the least and the largest loss of each stretch of steps"] * long
+    notes += ["differences below 10⁻⁸, and those of exactly 0, are drawn at 10⁻⁸"] * lost
     title = f"Loss at {global_batch} examples a step" + f": {plain(models[0])}" * (len(models) == 1)
     return finished(made, title, caption(drawn, repeats=False, notes=notes), 420 if apart else 300)
 
@@ -128,15 +133,19 @@ def _panels(models: Sequence[str], rows: int) -> go.Figure:
     return made.for_each_annotation(lambda a: a.update(font={"size": 13, "weight": 600}))
 
 
-def _add_curves(made: go.Figure, col: int, record: Record, against: Record | None, reference: str, points: int) -> None:
-    """Draw one loss curve, and its distance from that of one device."""
-    look = _line(record, reference)
+def _add_curves(
+    made: go.Figure, col: int, record: Record, against: Record | None, look: dict[str, Any], points: int
+) -> bool:
+    """Draw one loss curve and its distance from that of one device; return whether some of it is below the axis."""
     steps = _thinned(record.loss, points)
     made.add_scatter(x=(steps + 1).tolist(), y=rounded(record.loss[steps]), row=1, col=col, **look)
-    if against is not None:
-        gap = np.maximum(stats.differences(record.loss, against.loss), _FLOOR)
-        steps = _thinned(gap, points)
-        made.add_scatter(x=(steps + 1).tolist(), y=rounded(gap[steps]), row=2, col=col, showlegend=False, **look)
+    if against is None:
+        return False
+    exact = stats.differences(record.loss, against.loss)
+    gap = np.maximum(exact, _FLOOR)
+    steps = _thinned(gap, points)
+    made.add_scatter(x=(steps + 1).tolist(), y=rounded(gap[steps]), row=2, col=col, showlegend=False, **look)
+    return bool((exact < _FLOOR).any())
 
 
 def _thinned(values: np.ndarray, points: int) -> np.ndarray:
@@ -179,14 +188,28 @@ def _decades(made: go.Figure, models: int) -> dict[str, Any]:
     return {"type": "log", "dtick": step, "tick0": int(np.log10(_FLOOR)), "exponentformat": "power", **span}
 
 
-def _line(record: Record, reference: str) -> dict[str, Any]:
-    """Return a loss curve's style: the reference broad and pale, so that others can lie on it and be seen."""
-    backend = record.spec["backend"]
-    style = {"color": colour(backend), "dash": DASHES.get(backend, "dash"), "width": 2}
-    if backend == reference:
-        style |= {"width": 6, "color": PALE}
-    name = label(backend, record.spec["devices"])
-    return {"line": style, "name": name, "legendgroup": name, "mode": "lines"}
+def _looks(drawn: Sequence[Record], reference: str) -> list[dict[str, Any]]:
+    """
+    Return the style of each loss curve: the reference broad and pale, so that others can lie on it and be seen.
+
+    Curves of one backend that differ in more than their devices are named by it and have a dash each.
+    """
+    table = tidy(drawn)
+    work = [name for name in _WORK if name != "model"]
+    cells = table[["model", "backend"]].assign(**{n: texts(table[n]) for n in (*work, *_WAY)})
+    of_work, of_way = what_differs(cells, work, "model"), what_differs(cells, _WAY, "backend")
+    looks, known = [], {}
+    for record, parts in zip(drawn, map(list.__add__, of_work, of_way), strict=True):
+        backend, also = record.spec["backend"], ", ".join(parts)
+        usual = DASHES.get(backend, "dash")
+        dashes, kinds = [usual, *(d for d in LINES if d != usual)], known.setdefault(backend, [])
+        kinds += [also] * (also not in kinds)
+        style = {"color": colour(backend), "dash": dashes[kinds.index(also) % len(dashes)], "width": 2}
+        if backend == reference:
+            style |= {"width": 6, "color": PALE}
+        name = ", ".join([label(backend, record.spec["devices"]), *parts])
+        looks.append({"line": style, "name": name, "legendgroup": name, "mode": "lines"})
+    return looks
 
 
 def _curves(records: Sequence[Record]) -> list[Record]:
@@ -194,7 +217,7 @@ def _curves(records: Sequence[Record]) -> list[Record]:
     first: dict[str, Record] = {}
     for record in records:
         if record.ok and len(record.loss) and not record.sweep.get("canary"):
-            way = [record.spec.get(n) for n in ("backend", "devices", "global_batch", "transport", "compression")]
+            way = [record.spec.get(n) for n in ("backend", "devices", "global_batch", *_WAY)]
             first.setdefault(json.dumps([*way, *_work(record)], sort_keys=True), record)
     return sorted(first.values(), key=lambda r: (rank(r.spec["backend"]), r.spec["devices"]))
 

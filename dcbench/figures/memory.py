@@ -42,7 +42,7 @@ def plot_memory(runs: Runs) -> Figure:
         _add_bars(made, row, name, shown)
     made.update_layout(showlegend=False)
     title = "Peak memory: median of the runs, and their range"
-    under = caption(table, notes=[*notes, *(f"{METRICS[n].label}: {METRICS[n].definition}" for n in names)])
+    under = caption(runs, notes=[*notes, *(f"{METRICS[n].label}: {METRICS[n].definition}" for n in names)])
     return finished(made, title, under, len(names) * (_PANEL_PX + _ROW_PX * rows))
 
 

@@ -52,7 +52,7 @@ def plot_step_times(records: Sequence[Record]) -> Figure:
         rows += [_add_box(made, str(name), box, found["backend"].iloc[0], len(boxes)) for box in kept.itertuples()]
     notes += [f"{left} further ranks lie between those drawn"] * bool(left)
     _set_axes(made, rows)
-    under = caption(table, notes=[*notes, "filled: the slowest rank · whiskers: 1.5 × the distance of the quartiles"])
+    under = caption(timed, notes=[*notes, "filled: the slowest rank · whiskers: 1.5 × the distance of the quartiles"])
     return finished(made, "Step times by rank, all timed steps of all runs", under, 80 + _ROW_PX * len(rows))
 
 

@@ -11,7 +11,7 @@ from dcbench import stats
 from dcbench.figures._configurations import MOST_ROWS
 from dcbench.figures._style import Figure, bars, caption, finished, label, measured, plain, rank, stacked
 from dcbench.figures._theme import colour, marker
-from dcbench.store import Runs
+from dcbench.store import Runs, tidy
 
 _ROW_PX, _PANEL_PX = 36, 95
 
@@ -30,7 +30,8 @@ def plot_time_to_target(runs: Runs) -> Figure:
     SpecError
         As from `stats.time_to_target`.
     """
-    table = measured(runs)
+    whole = tidy(runs)
+    table = measured(whole)
     found = stats.time_to_target(table)
     sought = table[table["target_accuracy"].notna()]
     order = ["model", "dataset", "devices", "global_batch", "place"]
@@ -44,7 +45,9 @@ def plot_time_to_target(runs: Runs) -> Figure:
     made.update_layout(showlegend=False)
     goals = " and ".join(f"{g:.0%}".replace("%", " %") for g in sorted(set(sought["target_accuracy"])))
     title = f"Time to {goals} test accuracy, median and 95 % interval"
-    return finished(made, title, caption(sought, notes=notes), _PANEL_PX * len(models) + _ROW_PX * len(found))
+    canaries = whole["canary"].isin([True]) if "canary" in whole else False  # they tell of a drift
+    under = caption(whole[whole["target_accuracy"].notna() | canaries], notes=notes)
+    return finished(made, title, under, _PANEL_PX * len(models) + _ROW_PX * len(found))
 
 
 def _add_panel(made: go.Figure, place: int, found: pd.DataFrame, sought: pd.DataFrame) -> None:

@@ -50,7 +50,7 @@ def plot_throughput(runs: Runs) -> Figure:
     made.update_layout(showlegend=False)
     title = f"Throughput of {'all runs' if many else 'every run'}, median and 95 % interval"
     panel_px = int(counts.sum()) * _ROW_PX + len(models) * _PANEL_PX
-    return finished(made, title, caption(table, notes=notes), panel_px)
+    return finished(made, title, caption(runs, notes=notes), panel_px)
 
 
 def _add_rows(made: go.Figure, row: int, table: pd.DataFrame, many: bool) -> None:
