@@ -92,6 +92,10 @@ class FakeSweep:
     def progress(self) -> Far:
         return Far(6 - self._left, 1, 6, 2, 100.0 * self._left, RunSpec(backend="horovod", devices=2))
 
+    @property
+    def done(self) -> bool:
+        return self._left <= 0
+
     def cancel(self) -> None:
         self.cancelled = True
 
@@ -205,6 +209,10 @@ def test_status_2_only_where_bad_input_failed_every_run() -> None:
     some = study()
     failed(some[:2], "SpecError")
     assert status_of(SweepResult.from_records(some)) == 1
+    resumed = study()
+    failed(resumed[:1])
+    resumed[0].status = "cancelled"
+    assert status_of(SweepResult.from_records(resumed)) == 0
     assert status_of(SweepResult.from_records(study(), early="cancelled after 1 of 2 runs")) == 1
 
 
@@ -214,6 +222,17 @@ def test_progress_says_runs_failures_and_the_time_left() -> None:
     first, second, _ = stream.getvalue().splitlines()
     assert first == "3 of 6 runs, 2 of them from before, 1 failed, about 5 min left · cnn, horovod × 2"
     assert second == "4 of 6 runs, 2 of them from before, 1 failed, about 3.33 min left · cnn, horovod × 2"
+
+
+def test_a_sweep_that_ended_in_a_timeout_of_its_own_is_not_waited_for() -> None:
+    class Broken(FakeSweep):
+        def result(self, timeout: float | None = None):
+            self._left -= 1
+            assert self._left > -9, "it was asked again and again"
+            raise TimeoutError("the store did not answer")
+
+    with pytest.raises(TimeoutError, match="the store did not answer"):
+        follow(Broken([]), Progress(io.StringIO(), every_s=0))
 
 
 def test_ctrl_c_ends_the_run_and_says_how_to_go_on(capsys, finished) -> None:

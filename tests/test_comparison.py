@@ -64,6 +64,16 @@ def test_runs_of_different_sweeps_are_not_paired_and_the_interval_is_welchs():
     assert found.sentence.endswith("that of single × 1: faster (3 + 3 runs, not paired)")
 
 
+@pytest.mark.parametrize(("shared", "paired"), [(2, False), (3, True)])
+def test_rounds_are_paired_where_most_are_shared(shared, paired):
+    a, b = made([100, 101, 103, 102, None, None]), made([150, 160, 155, 151, 149, 152], "horovod", 2)
+    b = [*b[4 - shared : 4], *b[4 : 8 - shared]]  # four runs, of which `shared` are in rounds of a
+    found = compare(a, b)
+    assert found.paired == paired
+    assert found.ratio.count == (3 if paired else 4)
+    assert len(found.a_values) == len(found.b_values) == found.ratio.count
+
+
 def test_a_table_gives_the_same_answer_as_its_records():
     a, b = made([100, 101, 103]), made([150, 160, 155], "horovod", 2)
     table = store.tidy([*a, *b])

@@ -280,6 +280,17 @@ def test_lock_goes_with_its_holder(tmp_path: Path) -> None:
     holder.wait()
 
 
+def test_lock_leaves_a_number_alone_that_a_fork_has_closed(tmp_path: Path) -> None:
+    code = (
+        "import os, sys, pathlib\nfrom dcbench.launch.lock import measuring\n"
+        "context = measuring('x', lambda: False, print, pathlib.Path(sys.argv[1]))\ncontext.__enter__()\n"
+        "child = os.fork()\n"
+        "if child: sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))\n"
+        "reused = os.open(sys.argv[1], os.O_RDONLY)\ncontext.__exit__(None, None, None)\nos.fstat(reused)"
+    )
+    subprocess.run([sys.executable, "-c", code, tmp_path / "lock"], cwd=Path(__file__).parents[1], check=True)
+
+
 def test_lock_is_one_for_the_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(lock.tempfile, "tempdir", str(tmp_path))
     assert lock.lock_file() == Path("/tmp", lock.LOCK_FILE)

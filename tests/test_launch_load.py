@@ -23,16 +23,24 @@ def rank(*times: tuple[float, float, float, float]) -> dict:
 
 
 def test_what_ranks_did_not_use_was_used_by_others() -> None:
-    slow = rank((0, 0, 0, 0), (1, 0.5, 2, 0), (5, 4.5, 11, 0.2))
-    fast = rank((0, 0, 0, 0), (1, 0.5, 2, 0), (3, 2.5, 6, 0.2))
+    slow = rank((0, 0, 0, 0), (1, 0.5, 2, 0), (5, 4.5, 14, 0.9))
+    fast = rank((0, 0, 0, 0), (1, 0.5, 2, 0), (3, 2.5, 7.5, 0.1))
     found = load.measure([fast, slow], [0, 1])
-    # over the slowest rank's 4 s the CPUs worked 9 s, of which the ranks had 4 and 2; CPU 7 is not of this machine
+    # over the 2 s that both trained the CPUs worked 5.5 s, of which the ranks had 2 and half of 4; what the fast rank
+    # did after its end is not looked at; CPU 7 is not of this machine
     assert found is not None
+    assert load.measure([slow, fast], [0, 1]) == found
     assert (found.others, found.stolen, found.cores) == (pytest.approx(0.75), pytest.approx(0.05), 2)
     assert found.flags() == [
         "others used 0.75 of 2 cores while it ran",
         "the hypervisor withheld 0.05 of 2 cores while it ran",
     ]
+
+
+def test_what_a_rank_does_after_its_end_is_not_of_others() -> None:
+    slow = rank((0, 0, 0, 0), (1, 1, 2, 0), (5, 5, 10, 0))
+    fast = rank((0, 0, 0, 0), (1, 1, 2, 0), (3, 3, 6, 0))  # and then it evaluates: the CPUs stay busy
+    assert load.measure([fast, slow], [0, 1]) == load.Load(0.0, 0.0, 2)
 
 
 def test_flags_begin_above_their_limits() -> None:

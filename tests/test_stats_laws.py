@@ -90,8 +90,8 @@ def test_a_truth_at_the_bound_is_covered_at_least_as_often():
     for _ in range(300):
         found = stats.fit_scaling_law(np.tile(COUNTS, 5), np.tile(COUNTS, 5) * random.lognormal(0, 0.03, 15))
         interval = found.parameters["serial_fraction"]
-        assert 0 <= interval.low <= interval.value <= interval.high
-        hits.append(interval.low == 0)
+        assert not interval.has_interval or 0 <= interval.low <= interval.value <= interval.high
+        hits.append(not interval.low > 0)  # none: all of it is beyond the bound
     assert np.mean(hits) >= 0.95
 
 
@@ -114,6 +114,23 @@ def test_superlinear_speedups_are_held_at_the_bound_and_say_so():
     assert found.parameters["serial_fraction"].value == 0
     assert found.flags == ["serial_fraction was held at 0: some speed-ups grow faster than the law can"]
     assert found.predict(8).value == pytest.approx(8)
+
+
+@pytest.mark.parametrize("law", ["amdahl", "gustafson"])
+def test_what_lies_wholly_beyond_the_law_has_no_interval(law):
+    random = np.random.default_rng(3)
+    found = stats.fit_scaling_law(np.tile(COUNTS, 5), np.tile(COUNTS**1.1, 5) * random.lognormal(0, 0.01, 15), law=law)
+    assert found.parameters["serial_fraction"].value == 0
+    assert not found.parameters["serial_fraction"].has_interval
+    for n in (2, 8, 1024):  # at 1024 the free line says n / S < 0
+        assert found.predict(n).value == n and not found.predict(n).has_interval
+    assert found.predict(1).low == found.predict(1).high == 1
+
+
+def test_a_speedup_that_may_be_beyond_the_law_reaches_to_its_bound():
+    # n / S = 0.95 and 1.03: the mean is below 1 + s for any s, the interval is not
+    found = stats.fit_scaling_law([2, 2, 2], [2 / 0.95, 2 / 1.03, 2 / 1.0]).predict(1024)
+    assert 1 < found.low < 1024 and found.high == 1024
 
 
 def test_devices_that_slow_each_other_down_are_held_at_the_bound_and_say_so():

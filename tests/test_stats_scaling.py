@@ -129,10 +129,23 @@ def test_rounds_of_two_sweeps_are_not_mixed():
 
 
 def test_a_run_outside_the_sweep_pairs_with_none_of_its_rounds():
-    lone = table_of(("mirrored", 2, 32, "ok", 100.0), sweep=None, round=None, canary=None)
-    found = stats.scaling(pd.concat([SWEEP, lone])).set_index("backend").loc["mirrored"]
-    assert (found.repeats, found.speedup.count) == (1, 0)
-    assert "no round was measured together with the base" in found["flags"]
+    lone = table_of(
+        ("mirrored", 2, 32, "ok", 100.0),
+        ("mirrored", 2, 32, "failed", math.nan),
+        ("independent", 2, 32, "ok", 160.0),
+        ("mirrored", 2, 32, "ok", 400.0),
+        sweep=None, round=None, canary=None,
+    )  # fmt: skip
+    found = stats.scaling(pd.concat([SWEEP, lone])).set_index("backend")
+    # geometric means: 200 of the lone runs, 100 · sqrt(2) of the base, 300 / sqrt(2) of horovod
+    assert found.loc["mirrored"].speedup == stats.ratio_unpaired([100, 400], [100, 200])
+    assert found.loc["mirrored"].speedup.value == pytest.approx(math.sqrt(2))
+    assert found.loc["mirrored"].of_ceiling.value == pytest.approx(100 / 160)  # the first lone runs are a pair
+    assert "base not of the same rounds: compared unpaired" in found.loc["mirrored"]["flags"]
+    assert found.loc["horovod"].of_ceiling.value == pytest.approx(300 / math.sqrt(2) / 160)
+    assert found.loc["horovod"]["flags"][0] == "ceiling not of the same rounds: compared unpaired"
+    assert found.loc["single"]["flags"] == ["2 repeats: fewer than 5"]
+    assert "mirrored" not in set(stats.speedups(pd.concat([SWEEP, lone]))["backend"])
 
 
 def test_seeds_of_one_round_are_pairs_of_their_own():
@@ -180,6 +193,11 @@ def test_doubtful_rows_are_flagged():
     assert found.loc["mirrored"]["flags"] == ["1 repeat: fewer than 5", "devices share cores or GPUs"]
 
 
+def test_an_efficiency_above_one_is_flagged_without_an_interval_too():
+    found = stats.scaling(table_of(("single", 1, 32, "ok", 100.0), ("horovod", 2, 32, "ok", 201.0))).iloc[1]
+    assert found["flags"] == ["efficiency above 100 %: is the base right?", "1 repeat: fewer than 5"]
+
+
 def test_one_number_of_devices_is_still_summarised():
     rows = [("single", 1, 32, "ok", 100.0), ("horovod", 1, 32, "ok", 90.0)]
     assert by_backend(stats.scaling(table_of(*rows))).loc[("horovod", "", 1)].speedup.value == pytest.approx(0.9)
@@ -204,6 +222,34 @@ def test_a_missing_base_is_named_by_the_command_that_makes_it(mode, batch):
     asked = spec_from(vars(parse(shlex.split(program + line)[1:])))
     plain = {"backend": "single", "devices": 1, "transport": "auto", "knobs": {}, "oversubscribe": False}
     assert asked == made.replace(batch_per_device=batch, **plain)
+
+
+def test_a_model_without_its_base_is_not_left_out_beside_one_that_has_it():
+    table = table_of(*BOTH, ("horovod", 2, 32, "ok", 90.0), model=["cnn", "cnn", "mlp"])
+    with pytest.raises(SpecError, match="weak scaling of mlp with 32 examples a device needs runs of backend 'single'"):
+        stats.scaling(table)
+    assert set(stats.scaling(table.assign(devices=[1, 2, 1])[:3])["model"]) == {"cnn"}
+
+
+def test_a_base_missing_from_a_sweep_is_added_to_the_sweep():
+    table = table_of(*BOTH[1:], sweep="s", round=0)
+    with pytest.raises(SpecError) as caught:
+        stats.scaling(table)
+    assert str(caught.value).endswith("add backend 'single' with devices 1 and batch_per_device 32 to the sweep")
+    assert "dcbench run" not in str(caught.value)
+
+
+@pytest.mark.parametrize("column", ["model", "dataset", "transport", "compression", "knobs", "seed"])
+def test_runs_of_joined_tables_with_an_empty_column_are_counted(column):
+    found = stats.scaling(table_of(*BOTH, sweep="s", round=0, **{column: [None, None]})).set_index("backend")
+    assert found.loc["horovod"].speedup.value == pytest.approx(1.5)
+
+
+def test_a_transport_that_one_of_joined_tables_does_not_name_is_a_variant():
+    rows = [*BOTH, ("horovod", 2, 32, "ok", 170.0)]
+    mixed = by_backend(stats.scaling(table_of(*rows, transport=[None, "mpi", None])))
+    assert mixed.loc[("horovod", "transport=unknown", 2)].speedup.value == pytest.approx(1.7)
+    assert mixed.loc[("horovod", "transport=mpi", 2)].speedup.value == pytest.approx(1.5)
 
 
 def test_a_base_that_always_failed_is_missing_too():
@@ -239,6 +285,10 @@ def test_an_unknown_mode_is_refused():
         ("steps", [100, None], "steps 100 and none"),
         ("epochs", [1.0, 2.0], "epochs 1 and 2"),
         ("jit_compile", [False, True], "jit_compile False and True"),
+        ("clipnorm", [1.0, None], "clipnorm 1 and none"),
+        ("global_clipnorm", [1.0, 2.0], "global_clipnorm 1 and 2"),
+        ("clipvalue", [0.5, None], "clipvalue 0.5 and none"),
+        ("weight_decay", [0.01, None], "weight_decay 0.01 and none"),
     ],
 )
 def test_runs_of_different_work_are_refused(column, values, found):

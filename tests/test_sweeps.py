@@ -20,7 +20,7 @@ from fake_records import fake_record
 import dcbench
 from dcbench import BackendUnavailable, Record, RunSpec, SpecError, StoreError, WorkerFailed, hardware, store
 from dcbench.launch import placement
-from dcbench.sweeps import SweepResult, drift_of, flags_of, order, running
+from dcbench.sweeps import SweepResult, checks, drift_of, flags_of, order, running
 
 STAND_IN = {"_entry": "stand_in_worker:main"}
 LIMIT_S = 240  # other measurements on this machine come first
@@ -109,6 +109,16 @@ def test_more_repeats_move_no_place_and_the_order_of_the_list_does_not_matter() 
     assert [p.place for p in long] == sorted(p.place for p in long)
 
 
+def test_the_default_canary_is_the_same_for_every_order() -> None:
+    singles = dcbench.grid(model=["mlp", "cnn", "linear"], batch_per_device=[16, 32])
+    sought = [s.replace(target_accuracy=0.9) for s in singles]
+    some = [RunSpec(backend="horovod"), *sought, *singles]
+    chosen = checks.canary(None, some)
+    assert chosen is not None and chosen.hash == min(s.hash for s in singles)
+    assert all(checks.canary(None, some[k:] + some[:k]) == chosen for k in range(len(some)))
+    assert checks.canary(None, sought) in sought and checks.canary(None, some[:1]) == some[0]
+
+
 def test_key_tells_unlike_sweeps_apart() -> None:
     some, machine = dcbench.grid(model=["mlp", "cnn"]), hardware.inspect_machine()
     mine = order.key(some, 0, None, machine)
@@ -161,8 +171,7 @@ def go(root: Path, **how: Any) -> SweepResult:
 
 def test_a_sweep_keeps_each_runs_place_and_reads_back_from_the_store(pretence: Pretence, tmp_path: Path) -> None:
     found = go(tmp_path, repeats=3, seed=7)
-    planned = order.plan(SOME, 3, 7, SOME[1])
-    assert SOME[1].backend == "single"  # the first such is the canary
+    planned = order.plan(SOME, 3, 7, checks.canary(None, SOME))
     kept = ["round", "place", "canary"]
     assert [[p[n] for n in kept] for p in pretence.places] == [[getattr(p, n) for n in kept] for p in planned]
     assert {(p["id"], p["seed"]) for p in pretence.places} == {(found.sweep_id, 7)}
@@ -207,8 +216,8 @@ def test_a_failed_run_is_a_record_and_stops_nothing(pretence: Pretence, tmp_path
     pretence.statuses = {4: "failed", 5: "timeout", 8: "cancelled"}
     told: list[Any] = []
     found = go(tmp_path, repeats=2, on_progress=told.append)
-    assert told[-1].failed == 2 and [r.status for r in found.failed] == ["failed", "timeout", "cancelled"]
-    assert any(f.startswith("3 of 6 runs failed (") and "rank 1 was ended" in f for f in found.flags)
+    assert told[-1].failed == 2 and [r.status for r in found.failed] == ["failed", "timeout"]
+    assert any(f.startswith("2 of 5 runs failed (") and "rank 1 was ended" in f for f in found.flags)
     count = len(pretence.places)
     mended = go(tmp_path, repeats=2)  # it was unfinished: what failed is tried again
     assert mended.sweep_id == found.sweep_id and mended.failed == []
@@ -315,6 +324,9 @@ def test_drift_is_the_canarys_ratio_of_end_to_start() -> None:
         ([100.0, 100.1, 99.9], [98.0, 98.1, 97.9], False),  # shown, but small
         ([100.0, 140.0, 70.0], [90.0, 130.0, 65.0], False),  # large, but not shown
         ([100.0, 100.1, 99.9], [104.0, 104.1, 103.9], True),
+        ([100.0, 100.1, 99.9], [102.8, 102.9, 102.7], False),  # the limit is 3 %
+        ([100.0, 100.1, 99.9], [103.2, 103.3, 103.1], True),
+        ([100.0, 100.1, 99.9], [96.8, 96.9, 96.7], True),
     ],
 )
 def test_drift_is_flagged_where_it_is_large_and_shown(start: list[float], end: list[float], flagged: bool) -> None:
@@ -332,6 +344,19 @@ def test_flags_of_runs_are_gathered_and_few_repeats_named() -> None:
     ]
     assert flags_of(records[1:2])[0] == "one repeat: no intervals"
     assert flags_of([]) == []
+
+
+@pytest.mark.parametrize("status", ["cancelled", "interrupted", "running"])
+def test_a_run_that_was_cut_off_has_not_failed(status: str) -> None:
+    cut, well, bad = fake_record(status=status), fake_record(), fake_record(status="failed")
+    for record in (cut, well, bad):
+        record.flags, record.sweep = [], {"id": "s", "round": 0, "canary": False}
+    assert SweepResult.from_records([cut, well]).failed == []
+    assert not any("failed" in flag for flag in flags_of([cut, well]))
+    assert any(flag.startswith("1 of 2 runs failed") for flag in flags_of([cut, well, bad]))
+    SweepResult.from_records([cut]).raise_if_all_failed()
+    with pytest.raises(WorkerFailed, match="the only run of the sweep failed"):
+        SweepResult.from_records([cut, bad]).raise_if_all_failed()
 
 
 def test_flags_of_several_sweeps_are_told_apart() -> None:

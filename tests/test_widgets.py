@@ -264,7 +264,7 @@ def test_a_failed_run_is_counted(sweep):
 def test_a_missing_base_says_which_run_to_make(sweep):
     explorer = widgets.explore_scaling([r for r in sweep if r.spec["backend"] != "single"])
     assert explorer.figure is None
-    assert "single" in explorer.sentence and "dcbench run" in explorer.sentence
+    assert "add backend 'single' with devices 1 and batch_per_device" in explorer.sentence
     explorer.view = "throughput"
     assert explorer.figure is not None
 

@@ -17,6 +17,7 @@ from dcbench.comparison.conditions import runs
 from dcbench.errors import SpecError
 from dcbench.record import Record
 from dcbench.stats import Estimate
+from dcbench.sweeps.outcome import failed_of
 from dcbench.terminal import Progress, clean, quantity, table
 
 if TYPE_CHECKING:
@@ -117,7 +118,8 @@ def follow(handle: Any, progress: Progress, fresh: bool = False) -> SweepResult:
             try:
                 return handle.result(timeout=POLL_S)
             except TimeoutError:
-                continue
+                if handle.done:  # else it may be the sweep's own error
+                    return handle.result()
     except KeyboardInterrupt:
         progress.show("ending the run")
         handle.cancel()
@@ -175,7 +177,7 @@ def configurations(specs: Sequence[spec.RunSpec], result: SweepResult, mode: str
                 "spec_hash": one.hash,
                 "fields": {n: getattr(one, n) for n in names},
                 "runs": len(good),
-                "failed": len(own) - len(good),
+                "failed": len(failed_of(own)),
                 "throughput": stats.median_interval(r.metrics["throughput"] for r in good) if good else None,
                 "speedup": _speedup(base, good) if base is not own else None,
             }
@@ -235,8 +237,9 @@ def to_dict(specs: Grid, result: SweepResult, rows: Sequence[dict[str, Any]]) ->
 
 def status_of(result: SweepResult) -> int:
     """Return the exit status: bad input where it made every run impossible."""
-    failed = [r for r in [*result.records, *result.canaries] if not r.ok]
+    made = [*result.records, *result.canaries]
+    failed = failed_of(made)
     if not failed and not result.early:
         return OK
-    every = len(failed) == len(result.records) + len(result.canaries)
+    every = not any(r.ok for r in made)
     return BAD_INPUT if failed and every and all(map(is_bad_input, failed)) else FAILED

@@ -108,8 +108,8 @@ def compare(a: Side, b: Side, metric: str = "throughput", allow_unlike: bool = F
     Returns
     -------
     Comparison
-        The ratio b/a is paired by sweep and round where at least two rounds have both (see `stats.ratio`), else taken
-        between independent runs (see `stats.ratio_unpaired`).
+        The ratio b/a is paired by sweep and round where most runs of each side have a partner (see `stats.ratio`), else
+        taken between independent runs (see `stats.ratio_unpaired`).
 
     Raises
     ------
@@ -169,10 +169,10 @@ def _check_apart(rows_a: pd.DataFrame, rows_b: pd.DataFrame) -> None:
 
 
 def _matched(rows_a: pd.DataFrame, rows_b: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, bool, list[str]]:
-    """Pair the runs by sweep and round where two or more rounds have both; say what then has no partner."""
+    """Pair the runs by sweep and round where most of both sides have a partner; say what then has none."""
     a, b = _by_round(rows_a), _by_round(rows_b)
     shared = sorted(a.keys() & b.keys())
-    if len(shared) < min(2, max(len(rows_a), len(rows_b))):
+    if 2 * len(shared) <= max(len(rows_a), len(rows_b)):
         return rows_a, rows_b, False, []
     lone = len(rows_a) + len(rows_b) - 2 * len(shared)
     said = [f"{runs(lone)} left out: the other side completed no run in that round"] if lone else []

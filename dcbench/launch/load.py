@@ -50,12 +50,14 @@ def measure(ranks: Sequence[Mapping[str, Any]], cores: Sequence[int]) -> Load | 
     Returns
     -------
     Load or None
-        Over the timed block of the slowest rank, or from its warm-up on where the block is shorter than ``SHORTEST_S``.
-        None where even that is too short, or the kernel does not count.
+        Over the time in which all ranks were in their timed blocks, or from their warm-up on where that is shorter than
+        ``SHORTEST_S``. None where even that is too short, or the kernel does not count.
 
     Notes
     -----
-    others = (CPU time of all processes on the cores - CPU time of the ranks) / wall time. The process that started
+    others = (CPU time of all processes on the cores - CPU time of the ranks) / wall time, from the last rank's begin
+    to the first one's end: a rank that has ended goes on to check and evaluate. Of a rank whose block is longer, the
+    CPU time in proportion counts. The process that started
     the run is one of the others, since it takes time from the ranks as they do: it polls, which takes next to nothing,
     but a notebook may draw.
 
@@ -68,16 +70,21 @@ def measure(ranks: Sequence[Mapping[str, Any]], cores: Sequence[int]) -> Load | 
     for begin in _BEGIN:
         if not all(begin in stages and _END in stages for stages in ranks):
             return None
-        slowest = max(ranks, key=lambda stages: stages[_END]["t_s"] - stages[begin]["t_s"])
-        first, last = slowest[begin], slowest[_END]
+        first = max((stages[begin] for stages in ranks), key=lambda seen: seen["t_s"])
+        last = min((stages[_END] for stages in ranks), key=lambda seen: seen["t_s"])
         wall_s = last["t_s"] - first["t_s"]
         if wall_s >= SHORTEST_S:
             break
     else:
         return None
-    own_s = sum(stages[_END]["own_s"] - stages[begin]["own_s"] for stages in ranks)
+    own_s = wall_s * sum(_rate(stages[begin], stages[_END]) for stages in ranks)
     counted = [c for c in map(str, cores) if c in first["cpus"] and c in last["cpus"]]
     busy_s, stolen_s = (sum(last["cpus"][c][i] - first["cpus"][c][i] for c in counted) for i in (0, 1))
     if len(counted) < len(cores) or busy_s < own_s / 2:  # some sandboxes show clocks that stand still
         return None
     return Load(max(0.0, busy_s - own_s) / wall_s, stolen_s / wall_s, len(cores))
+
+
+def _rate(first: Mapping[str, Any], last: Mapping[str, Any]) -> float:
+    """Return the cores that a process used between two looks."""
+    return float((last["own_s"] - first["own_s"]) / (last["t_s"] - first["t_s"]))

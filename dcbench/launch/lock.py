@@ -14,12 +14,12 @@ from pathlib import Path
 LOCK_FILE = "dcbench-measuring.lock"
 SHARED_FOLDER = Path("/tmp")  # of all who use this machine, whatever TMPDIR each has
 _POLL_S = 0.05
-_held: set[int] = set()
+_held: dict[object, int] = {}  # descriptors by who opened them, as numbers come again
 
 
 def _close_in_forked_child() -> None:
     """A copy of this process must not hold the lock after this one has ended."""
-    for number in _held:
+    for number in _held.values():
         os.close(number)
     _held.clear()
 
@@ -51,7 +51,8 @@ def measuring(
         Whether the lock is held.
     """
     number = _open(path or lock_file())
-    _held.add(number)
+    mine = object()
+    _held[mine] = number
     try:
         held, told = _try(number), False
         while not held and not give_up():
@@ -64,8 +65,8 @@ def measuring(
             _write(number, {"pid": os.getpid(), "what": what, "since_s": round(time.time(), 3)})
         yield held
     finally:
-        _held.discard(number)
-        os.close(number)
+        if _held.pop(mine, None) is not None:  # else a fork has closed it here, and the number may be another file's
+            os.close(number)
 
 
 def lock_file() -> Path:

@@ -66,7 +66,7 @@ def prepared(table: pd.DataFrame, mode: str = "weak") -> pd.DataFrame:
     if not (rows["status"] == "ok").any():
         why = f"; the first says: {rows['reason'].iloc[0]}" if len(rows) and "reason" in rows else ""
         raise SpecError(f"none of {len(rows)} runs was completed, so there is nothing to compare{why}")
-    rows = rows.assign(batch=rows[field])
+    rows = _filled(rows.assign(batch=rows[field]))
     lone = rows["sweep"].isna() | rows["round"].isna()
     key = [*GROUP, "backend", "devices", *present(rows, VARIANT)]
     order = rows.groupby(key, dropna=False, sort=False).cumcount()
@@ -76,6 +76,13 @@ def prepared(table: pd.DataFrame, mode: str = "weak") -> pd.DataFrame:
         sweep=rows["sweep"].mask(lone, ""),
         seed=rows["seed"].mask(lone, 0),
     )
+
+
+def _filled(rows: pd.DataFrame) -> pd.DataFrame:
+    """Give what tells configurations apart a value where joined tables have none: pandas would drop such rows."""
+    names = present(rows, [*GROUP, *VARIANT, "seed"])
+    usual = {name: _OPTIONAL.get(name, "{}" if name == "knobs" else "") for name in names}
+    return rows.assign(**{n: rows[n].where(rows[n].notna(), usual[n]).infer_objects() for n in names})
 
 
 def batch_field(mode: str) -> str:
@@ -127,7 +134,7 @@ def differing(rows: pd.DataFrame, names: Sequence[str], within: Sequence[str]) -
     for name in present(rows, names):
         values = rows[name].astype(str)
         varies = values.groupby([rows[column] for column in within]).transform("nunique") > 1
-        shown = {v: _knobs(v) if name == "knobs" else f"{name}={v}" for v in values.unique()}
+        shown = {v: _knobs(v) if name == "knobs" else f"{name}={v or 'unknown'}" for v in values.unique()}
         found = found + (" " + values.map(shown)).where(varies, "")
     return found.str.strip()
 

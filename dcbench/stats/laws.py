@@ -115,7 +115,8 @@ class LawFit:
         -------
         Estimate
             Its interval holds if the law does, which no fit proves: beyond `largest_measured` it may not. It covers the
-        truth in 95 % of studies, and in 97.5 % where a parameter is truly 0, its bound.
+        truth in 95 % of studies, and in 97.5 % where a parameter is truly 0, its bound. There is none where the
+        measurements lie wholly beyond what the law can say.
         """
         if not n >= 1:
             raise SpecError(f"a prediction for {n} devices was asked; give at least 1")
@@ -124,7 +125,7 @@ class LawFit:
         z = _jackknife(law.z(at, self._free)[0], np.array([law.z(at, b)[0] for b in self._without]), confidence)
         # bounded parameters keep the speed-up between these
         most, least = float(n), 0.0 if "coherency" in law.parameters else 1.0
-        low, high = (n / z[1], n / z[0] if z[0] > 0 else most) if law.inverse else z
+        low, high = (n / end if not end <= 0 else math.inf for end in reversed(z)) if law.inverse else z
         return _around(value, low, high, least, most, self.rounds)
 
 
@@ -272,8 +273,8 @@ def _jackknife(whole: float, without: np.ndarray, confidence: float) -> tuple[fl
 
 
 def _around(value: float, low: float, high: float, least: float, most: float, count: int) -> Estimate:
-    """Return an estimate whose interval is cut to what the bounds allow and holds its value."""
-    if math.isnan(low):
-        return Estimate(value, low, high, count)
-    low, high = (min(max(end, least), most) for end in (low, high))
-    return Estimate(value, min(low, value), max(high, value), count)
+    """Return an estimate whose interval is cut to what the bounds allow and holds its value; none if all is cut off."""
+    inside = [min(max(end, least), most) for end in (low, high)]
+    if math.isnan(low) or (inside[0] == inside[1] and inside != [low, high]):
+        return Estimate(value, math.nan, math.nan, count)
+    return Estimate(value, min(inside[0], value), max(inside[1], value), count)

@@ -9,7 +9,7 @@ import numpy as np
 
 from dcbench.errors import SpecError
 from dcbench.stats.grouping import GROUP, ROUND, VARIANT, check_same, command, named_variants, prepared, present
-from dcbench.stats.intervals import Estimate, median_interval, ratio
+from dcbench.stats.intervals import Estimate, median_interval, ratio, ratio_unpaired
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,7 +46,8 @@ def scaling(
         (``"transport=mpi"`` where that differs inside a backend, else empty) and ``devices``; ``repeats`` (rounds
         measured), and an `Estimate` in each of ``throughput`` (examples/s), ``speedup`` T(n) / T(1), ``efficiency``
         T(n) / (n T(1)) and ``of_ceiling`` (None for the base, and where the ceiling was not measured); ``flags``, a
-        list of str. Batches with runs on one number of devices only are left out where others have several.
+        list of str. Where a configuration shares no round with its base or its ceiling, the ratio is that of
+        independent runs, and flagged. Batches with runs on one device only are left out where others have more.
 
     Raises
     ------
@@ -59,9 +60,11 @@ def scaling(
     cells = _cells(table, base, ceiling, mode)
     speeds = cells[["speed", "base_speed", "ceiling_speed"]].to_numpy()
     shared = cells["shared"].to_numpy()
-    places = cells.groupby(list(_ROW), sort=False).indices
+    unpaired = cells[["all_base_speed", "all_ceiling_speed"]].to_numpy()
+    places = cells.groupby(list(_ROW), sort=False, dropna=False).indices
     rows = [
-        dict(zip(_ROW, key, strict=True)) | _summary(speeds[where], key[3], int(key[5]), base, shared[where].any())
+        dict(zip(_ROW, key, strict=True))
+        | _summary(speeds[where], unpaired[where[0]], key[3], int(key[5]), base, shared[where].any())
         for key, where in sorted(places.items(), key=lambda item: item[1][0])
         if np.isfinite(speeds[where, 0]).any()
     ]
@@ -101,7 +104,7 @@ def _cells(table: pd.DataFrame, base: str, ceiling: str, mode: str) -> pd.DataFr
         shared=rows["oversubscribed"].isin([True]),
         **rows[variants].astype(str),
     )
-    by_cell = rows.groupby(["group", "backend", "devices", *variants, *ROUND], sort=False)
+    by_cell = rows.groupby(["group", "backend", "devices", *variants, *ROUND], sort=False, dropna=False)
     cells = by_cell[[*GROUP, "variant"]].first()
     # some runs may stand for the same round
     cells = cells.assign(speed=by_cell["speed"].median(), shared=by_cell["shared"].any()).reset_index()
@@ -110,9 +113,9 @@ def _cells(table: pd.DataFrame, base: str, ceiling: str, mode: str) -> pd.DataFr
 
 
 def _comparable(rows: pd.DataFrame) -> pd.DataFrame:
-    """Leave out groups of one number of devices where others have several: bases of another comparison."""
-    counts = rows.groupby("group")["devices"].transform("nunique")
-    return rows[counts > 1] if (counts > 1).any() else rows
+    """Leave out groups on one device where others have more: bases of another comparison."""
+    most = rows.groupby("group")["devices"].transform("max")
+    return rows[most > 1] if (most > 1).any() else rows
 
 
 def _check_bases(rows: pd.DataFrame, base: str, mode: str) -> None:
@@ -124,55 +127,75 @@ def _check_bases(rows: pd.DataFrame, base: str, mode: str) -> None:
     run = bare.iloc[0]
     found = "all of them failed" if run["group"] in set(first["group"]) else "there are none"
     same = run.drop([*VARIANT, "oversubscribe"], errors="ignore").to_dict()
-    line = command(same, backend=base, devices=1, batch_per_device=int(run["batch"]))
+    batch = int(run["batch"])
+    add = f"add backend {base!r} with devices 1 and batch_per_device {batch} to the sweep"
+    if not bare["sweep"].astype(bool).any():  # a lone run would share no round with those of a sweep
+        line = command(same, backend=base, devices=1, batch_per_device=batch)
+        add = f"make them in the same sweep, or each by: {line}"
     what = f"{run['model'] or 'a model'} with {run['batch']:g} examples {'a device' if mode == 'weak' else 'a step'}"
-    raise SpecError(
-        f"{mode} scaling of {what} needs runs of backend {base!r} on 1 device, and {found}; "
-        f"make them in the same sweep, or each by: {line}"
-    )
+    raise SpecError(f"{mode} scaling of {what} needs runs of backend {base!r} on 1 device, and {found}; {add}")
 
 
 def _beside(cells: pd.DataFrame, other: pd.Series, name: str, shared: list[str]) -> pd.DataFrame:
-    """Add the speed that `other` had in the same round; where it has variants itself, in the same variant."""
+    """Add the speed that `other` had in the same round, and in all; where it has variants itself, in the same one."""
     match = cells["variant"].mask(cells["variant"] != "", "")
     for column in present(cells, VARIANT):
         several = cells[other].groupby("group")[column].nunique()
         match = match + cells[column].where(cells["group"].map(several) > 1, "")
     cells = cells.assign(match=match)
-    on = ["group", *ROUND, *shared, "match"]
-    return cells.merge(cells.loc[other, [*on, "speed"]].rename(columns={"speed": name}), on=on, how="left")
+    of_all = ["group", *shared, "match"]
+    on = [*of_all, *ROUND]
+    found = cells.loc[other, [*on, "speed"]].rename(columns={"speed": name})
+    every = found.dropna(subset=[name]).groupby(of_all)[name].agg(list).rename(f"all_{name}").reset_index()
+    return cells.merge(found, on=on, how="left").merge(every, on=of_all, how="left")
 
 
-def _summary(speeds: np.ndarray, backend: str, devices: int, base: str, shared: bool) -> dict[str, Any]:
-    """Return the statistics of one configuration from its speeds by round, shape (rounds, 3): own, base, ceiling."""
+def _summary(
+    speeds: np.ndarray, unpaired: np.ndarray, backend: str, devices: int, base: str, shared: bool
+) -> dict[str, Any]:
+    """Return the statistics of one configuration from its speeds by round, shape (rounds, 3): own, base, ceiling.
+
+    `unpaired` has the speeds of base and ceiling in all rounds, a list each, or NaN where there are none.
+    """
     speed, first, top = speeds.T
     repeats, is_base = int(np.isfinite(speed).sum()), backend == base and devices == 1
-    speedup = _paired(speed, first, is_base)
+    is_top = np.array_equal(speed, top, True)
+    speedup, together = _over(speed, first, unpaired[0], is_base)
+    of_ceiling, beside = _over(speed, top, unpaired[1], is_top)
     efficiency = speedup.scaled(1 / devices)
     return {
         "repeats": repeats,
         "throughput": median_interval(speed[np.isfinite(speed)]),
         "speedup": speedup,
         "efficiency": efficiency,
-        "of_ceiling": None if is_base or np.isnan(top).all() else _paired(speed, top, np.array_equal(speed, top, True)),
-        "flags": _flags(efficiency, repeats) + ["devices share cores or GPUs"] * bool(shared),
+        "of_ceiling": None if is_base or not of_ceiling.count else of_ceiling,
+        "flags": _flags(efficiency, repeats, together, is_base or beside)
+        + ["devices share cores or GPUs"] * bool(shared),
     }
 
 
-def _paired(above: np.ndarray, below: np.ndarray, itself: bool) -> Estimate:
-    """Return the ratio by round; a configuration against itself is 1 by definition, without an interval."""
+def _over(above: np.ndarray, below: np.ndarray, unpaired: list[float] | float, itself: bool) -> tuple[Estimate, bool]:
+    """Return the ratio, and whether it is by round: where no round has both, it is that of independent runs.
+
+    A configuration against itself is 1 by definition, without an interval.
+    """
     shared = int((np.isfinite(above) & np.isfinite(below)).sum())
     if itself:
-        return Estimate(1.0, math.nan, math.nan, shared)
-    return ratio(above, below) if shared else Estimate(math.nan, math.nan, math.nan, 0)
+        return Estimate(1.0, math.nan, math.nan, shared), True
+    if shared or not isinstance(unpaired, list):
+        return ratio(above, below) if shared else Estimate(math.nan, math.nan, math.nan, 0), True
+    return ratio_unpaired(above[np.isfinite(above)], unpaired), False
 
 
-def _flags(efficiency: Estimate, repeats: int) -> list[str]:
+def _flags(efficiency: Estimate, repeats: int, with_base: bool, with_ceiling: bool) -> list[str]:
     found = []
-    if efficiency.low > 1:
+    if (efficiency.low if efficiency.has_interval else efficiency.value) > 1:
         found.append("efficiency above 100 %: is the base right?")
+    apart = [name for name, paired in (("base", with_base), ("ceiling", with_ceiling)) if not paired]
+    if apart:
+        found.append(f"{' and '.join(apart)} not of the same rounds: compared unpaired")
     if not efficiency.count:
-        found.append("no round was measured together with the base")
+        found.append("the base was not measured with these settings")
     if repeats < CLAIM_FROM:
         found.append(f"{repeats} repeat{'s' * (repeats != 1)}: fewer than {CLAIM_FROM}")
     return found

@@ -25,11 +25,14 @@ def specs(wanted: Sequence[RunSpec]) -> list[RunSpec]:
 
 
 def canary(wanted: RunSpec | bool | None, specs: Sequence[RunSpec]) -> RunSpec | None:
-    """Return the configuration that shows a drift of the machine, or None where there is to be none."""
+    """Return the configuration that shows a drift of the machine, or None where there is to be none.
+
+    The default does not depend on the order of the list, as a sweep is known by its canary.
+    """
     if wanted is False:
         return None
     if wanted is None:
-        return next((s for s in specs if s.backend == "single"), specs[0])
+        return min(specs, key=lambda s: (s.backend != "single", s.target_accuracy is not None, s.hash))
     if isinstance(wanted, RunSpec):
         return wanted
     raise SpecError(f"canary={wanted!r} is a {type(wanted).__name__}; give a RunSpec, or False for none")

@@ -13,6 +13,7 @@ from dcbench.errors import WorkerFailed
 from dcbench.record import Record
 from dcbench.spec import RunSpec
 from dcbench.stats import Estimate
+from dcbench.sweeps.order import OPEN
 
 DRIFT = 0.03  # of the canary's throughput
 
@@ -88,24 +89,29 @@ class SweepResult:
 
     @property
     def failed(self) -> list[Record]:
-        """The runs that did not end well."""
-        return [r for r in self.records if not r.ok]
+        """The runs that failed by themselves; one that was cancelled or cut off is none of them."""
+        return failed_of(self.records)
 
     def raise_if_all_failed(self) -> None:
         """
-        Do nothing if any run ended well.
+        Do nothing if any run ended well, or none came to its end.
 
         Raises
         ------
         WorkerFailed
             With the reason of the first run.
         """
-        if self.records and len(self.failed) == len(self.records):
-            raise WorkerFailed(_all_failed(self.records))
+        if self.failed and not any(r.ok for r in self.records):
+            raise WorkerFailed(_all_failed(self.failed))
 
     def __repr__(self) -> str:
         said = f"; {len(self.flags)} flags" if self.flags else ""
         return f"<SweepResult {self.sweep_id}: {len(self.records)} runs, {len(self.failed)} failed{said}>"
+
+
+def failed_of(records: Sequence[Record]) -> list[Record]:
+    """Return the runs that failed by themselves, not those that were cancelled, cut off or are under way."""
+    return [r for r in records if not r.ok and r.status not in OPEN]
 
 
 def drift_of(records: Sequence[Record]) -> Estimate | None:
@@ -157,14 +163,15 @@ def flags_of(records: Sequence[Record]) -> list[str]:
 
 
 def _failures(measured: Sequence[Record]) -> list[str]:
-    failed = [r for r in measured if not r.ok]
+    failed = failed_of(measured)
     if not failed:
         return []
-    if len(failed) == len(measured):
-        return [_all_failed(measured)]
+    if not any(r.ok for r in measured):
+        return [_all_failed(failed)]
     which = Counter(f"{r.spec.get('backend')} × {r.spec.get('devices')}" for r in failed)
     listed = ", ".join(f"{count} of {name}" for name, count in which.items())
-    return [f"{len(failed)} of {len(measured)} runs failed ({listed}); the first: {failed[0].reason}"]
+    ended = len(failed) + sum(r.ok for r in measured)
+    return [f"{len(failed)} of {ended} runs failed ({listed}); the first: {failed[0].reason}"]
 
 
 def _all_failed(records: Sequence[Record]) -> str:

@@ -54,8 +54,8 @@ def sweep(
     seed : int
         Of the order.
     canary : RunSpec or False, optional
-        Runs three times before and after all else, to show a drift of the machine: the first configuration of backend
-        ``"single"`` unless given, else the first; none for False.
+        Runs three times before and after all else, to show a drift of the machine: unless given, a configuration of
+        backend ``"single"`` without a target accuracy if there is one, the same for every order; none for False.
     resume : bool
         Go on with the newest sweep of the same configurations, seed, canary, machine and versions, if it is unfinished
         or had fewer repeats; runs that failed are then tried once more.
