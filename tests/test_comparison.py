@@ -74,6 +74,11 @@ def test_rounds_are_paired_where_most_are_shared(shared, paired):
     assert len(found.a_values) == len(found.b_values) == found.ratio.count
 
 
+def test_a_side_of_few_runs_does_not_leave_out_most_of_the_other():
+    found = compare(made([100, 101]), made([150, 160, 155, 151], "horovod", 2))
+    assert not found.paired and (found.a.count, found.b.count) == (2, 4)
+
+
 def test_a_table_gives_the_same_answer_as_its_records():
     a, b = made([100, 101, 103]), made([150, 160, 155], "horovod", 2)
     table = store.tidy([*a, *b])

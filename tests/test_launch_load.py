@@ -39,7 +39,7 @@ def test_what_ranks_did_not_use_was_used_by_others() -> None:
 
 def test_what_a_rank_does_after_its_end_is_not_of_others() -> None:
     slow = rank((0, 0, 0, 0), (1, 1, 2, 0), (5, 5, 10, 0))
-    fast = rank((0, 0, 0, 0), (1, 1, 2, 0), (3, 3, 6, 0))  # and then it evaluates: the CPUs stay busy
+    fast = rank((0, 0, 0, 0), (1, 1, 2, 0), (4, 4, 8, 0))  # and then it evaluates: the CPUs stay busy
     assert load.measure([fast, slow], [0, 1]) == load.Load(0.0, 0.0, 2)
 
 
