@@ -188,3 +188,13 @@ def test_laws_refuse_what_they_cannot_draw():
         figures.plot_scaling_law(SWEEP, "moore")
     with pytest.raises(SpecError, match="add runs on"):
         figures.plot_scaling_law([r for r in SWEEP if r.spec["devices"] == 1])
+
+
+def test_no_curve_is_drawn_where_the_law_cannot_describe_the_points():
+    slower = [r for r in fake_sweep() if r.spec["backend"] in ("single", "horovod")]
+    for record in slower:
+        if record.spec["devices"] > 1:
+            record.metrics["throughput"] *= 0.01
+    figure = figures.plot_scaling_law(slower, "gustafson")
+    assert not [t.name for t in figure.data if t.name and ("fit" in t.name or "band" in t.name or ", extra" in t.name)]
+    assert "no curve: serial_fraction was held at 1" in figure.layout.title.subtitle.text.replace("<br>", " ")

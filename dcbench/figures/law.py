@@ -65,13 +65,14 @@ def plot_scaling_law(
     drawn, left = _fitted(able, rounds, law, found)
     made, notes = _with_ideal(up_to), []
     for look, rows, fit in drawn[:MOST_FITS]:
-        _add_fit(made, fit, up_to, look)
+        if not any(map(_is_held, fit.flags)):
+            _add_fit(made, fit, up_to, look)
         add_estimates(made, rows["devices"], list(rows["speedup"]), **look | {"line": {**look["line"], "width": 0}})
         values = [f"{_SIGNS.get(name, name)} {e:.2g}" for name, e in fit.parameters.items()]
         notes.append(f"{look['name']}: {'; '.join([*values, f'misfit {100 * fit.residual:.1f} %'])}")
         for flag in fit.flags:
             flags.setdefault(flag, []).append(look["name"])
-    notes += [f"{flag} ({', '.join(names)})" for flag, names in flags.items()]
+    notes += [f"{'no curve: ' * _is_held(flag)}{flag} ({', '.join(names)})" for flag, names in flags.items()]
     notes += [f"the first {MOST_FITS} of {len(drawn)} fits are drawn"] * (len(drawn) > MOST_FITS)
     notes += [f"not drawn, as too few numbers of devices were measured: {', '.join(left)}"] * bool(left)
     if up_to > most:
@@ -80,6 +81,11 @@ def plot_scaling_law(
     _set_axes(made, up_to, base, found)
     formula = f"{stats.LAWS[law].formula} · {stats.LAWS[law].source}"
     return finished(made, f"Speed-up by {_NAMES[law]}", caption(runs, notes=[formula, *notes]), 380)
+
+
+def _is_held(flag: str) -> bool:
+    """Say whether a parameter was held at its bound: the law then does not describe the points."""
+    return "was held at" in flag
 
 
 def _name(name: str, rows: pd.DataFrame, found: pd.DataFrame) -> str:

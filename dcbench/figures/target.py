@@ -43,7 +43,7 @@ def plot_time_to_target(runs: Runs) -> Figure:
     for place, model in enumerate(models, 1):
         _add_panel(made, place, found[found["model"] == model], sought)
     made.update_layout(showlegend=False)
-    goals = " and ".join(f"{g:.0%}".replace("%", " %") for g in sorted(set(sought["target_accuracy"])))
+    goals = " and ".join(f"{100 * g:g} %" for g in sorted(set(sought["target_accuracy"])))
     title = f"Time to {goals} test accuracy, median and 95 % interval"
     canaries = whole["canary"].isin([True]) if "canary" in whole else False  # they tell of a drift
     under = caption(whole[whole["target_accuracy"].notna() | canaries], notes=notes)
