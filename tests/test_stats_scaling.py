@@ -327,3 +327,12 @@ def test_ten_thousand_runs_are_summarised_by_configuration():
     assert len(table) == 10_000
     assert len(found) == 250 * 7
     assert np.isfinite([e.low for e in found[found["devices"] > 1]["speedup"]]).all()
+
+
+def test_a_model_of_which_every_run_failed_takes_nothing_from_the_others():
+    good = table_of(("single", 1, 32, "ok", 100.0), ("horovod", 2, 32, "ok", 150.0)).assign(model="cnn")
+    bad = table_of(("single", 1, 32, "failed", math.nan), ("horovod", 2, 32, "failed", math.nan)).assign(model="own")
+    found = stats.scaling(pd.concat([good, bad]))
+    assert set(found["model"]) == {"cnn"} and len(found) == 2
+    with pytest.raises(SpecError, match="none of 2 runs was completed"):
+        stats.scaling(bad)

@@ -46,7 +46,8 @@ def prepared(table: pd.DataFrame, mode: str = "weak") -> pd.DataFrame:
     Parameters
     ----------
     table : DataFrame
-        One row per run, in the order in which they ran. Canaries are left out. The k-th lone runs of two
+        One row per run, in the order in which they ran. Canaries are left out, and groups of which no run was
+        completed (a model that cannot be built takes nothing from the others). The k-th lone runs of two
         configurations are taken as a pair; runs of a sweep are paired by its rounds.
     mode : {"weak", "strong"}
         Whether `batch` is that of a device or that of all devices.
@@ -67,6 +68,8 @@ def prepared(table: pd.DataFrame, mode: str = "weak") -> pd.DataFrame:
         why = f"; the first says: {rows['reason'].iloc[0]}" if len(rows) and "reason" in rows else ""
         raise SpecError(f"none of {len(rows)} runs was completed, so there is nothing to compare{why}")
     rows = _filled(rows.assign(batch=rows[field]))
+    completed = (rows["status"] == "ok").groupby([rows[name] for name in GROUP], sort=False).transform("any")
+    rows = rows[completed]
     lone = rows["sweep"].isna() | rows["round"].isna()
     key = [*GROUP, "backend", "devices", *present(rows, VARIANT)]
     order = rows.groupby(key, dropna=False, sort=False).cumcount()
