@@ -30,6 +30,7 @@ SMALL = {
         {"repeats": 2, "steps": 10, "batch_sizes": [16], "target_accuracy": 0.3, "target_steps": 20},
         {"repeats": 1, "steps": 10, "models": ["mlp", "linear"], "mode": "strong", "batch_sizes": [16],
          "backends": ["horovod"], "device_counts": [1], "device_type": "cpu", "target_accuracy": 0},
+        {"source": "samples"},
     ],
 }  # fmt: skip
 

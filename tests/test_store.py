@@ -354,3 +354,14 @@ def test_a_copied_store_is_read_where_it_is(root, tmp_path) -> None:
     name = keep(root).name
     shutil.copytree(root, tmp_path / "copy")
     assert list(store.load_records(tmp_path / "copy")["run_id"]) == [name]
+
+
+def test_the_samples_are_one_whole_study_on_two_cpu_cores(monkeypatch, tmp_path):
+    monkeypatch.setenv("DCBENCH_RUNS", str(tmp_path))  # another folder of runs hides them not
+    records = store.load_sweep("samples")
+    assert all(r.ok for r in records) and len({r.sweep["id"] for r in records}) == 1
+    assert {r.placement["device_type"] for r in records} == {"cpu"}
+    assert {len(r.machine["cores"]) for r in records} == {2}
+    counts = store.tidy([r for r in records if not r.sweep["canary"]]).groupby("spec_hash").size()
+    assert set(counts) == {5}
+    assert not [f for r in records for f in r.flags if "others used" in f]
