@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dcbench import stats
+from dcbench.comparison import compare
 from dcbench.record import Record
 from dcbench.stats import Estimate
-from dcbench.stats.grouping import GROUP, ROUND, named_variants, prepared
-from dcbench.stats.scaling import CLAIM_FROM
+from dcbench.stats.grouping import GROUP, named_variants, prepared
 from dcbench.store import Runs, tidy
 from dcbench.sweeps import flags_of
 
@@ -87,16 +87,15 @@ def choice(runs: Runs, mode: str = "weak", base: str = "single", ceiling: str = 
         names = ways["backend"] + named_variants(ways).map(lambda variant: f" ({variant})" * bool(variant))
         counts = names.groupby(ways["devices"]).nunique()
         most = counts[counts == counts.max()].index.max()  # the largest number at which the most ways were measured
-        speeds = {name: _by_round(rows) for name, rows in ways[ways["devices"] == most].groupby(names)}
-        first, *others = sorted(speeds, key=lambda name: -speeds[name].median())
+        of = dict(list(ways[ways["devices"] == most].groupby(names)))
+        first, *others = sorted(of, key=lambda name: -of[name]["throughput"].median())
         about, chosen = ways.iloc[0], f"{first} on {_devices(most)}"
-        said += [f"{_work(about, mode)}, {_contest(chosen, speeds[first], o, speeds[o])}." for o in others]
+        said += [f"{_work(about, mode)}, {_contest(chosen, of[first], o, of[o])}." for o in others]
         alone = table[(table["backend"] == base) & (table["devices"] == 1)]
         alone = alone[(alone["model"] == about["model"]) & (alone["dataset"] == about["dataset"])]
         alone = alone[alone["global_batch"] == ways.loc[ways["devices"] == most, "global_batch"].iloc[0]]
         for threads, rows in alone.groupby("threads_per_device"):
-            against = _against_one(chosen, speeds[first], int(threads), _by_round(rows))
-            said.append(f"{_work(about, mode)}, {against}.")
+            said.append(f"{_work(about, mode)}, {_against_one(chosen, of[first], int(threads), rows)}.")
     return said
 
 
@@ -159,7 +158,7 @@ def _first(found: pd.DataFrame) -> str:
     several = next((row for row in rows if row.devices > 1), None)
     if several is not None and several.speedup is not None:
         word = stats.verdict(several.speedup, "sooner", "later")
-        said += f"; {_way(several)} is {times(several.speedup)} as fast as one device: {word}"
+        said += f"; {_way(several)} is {several.speedup.times} as fast as one device: {word}"
     return said + (f"; {missed} of {len(found)} configurations did not reach it in all of their runs" if missed else "")
 
 
@@ -177,8 +176,8 @@ def cautions(records: Iterable[Record]) -> list[str]:
         return ["There are no runs."]
     counts = Counter(r.spec_hash for r in kept if r.ok and not r.sweep.get("canary"))
     least = min(counts.values(), default=0)
-    few = [f"some configurations have {least} runs: below {CLAIM_FROM} take the intervals as a hint"]
-    said = flags_of(kept) + few * (1 < least < CLAIM_FROM) + _of_steps(timed(kept))
+    few = [f"some configurations have {least} runs: below {stats.CLAIM_FROM} take the intervals as a hint"]
+    said = flags_of(kept) + few * (1 < least < stats.CLAIM_FROM) + _of_steps(timed(kept))
     return [f"{flag[0].upper()}{flag[1:].rstrip('.')}." for flag in said] or ["Nothing was flagged."]
 
 
@@ -197,12 +196,6 @@ def _of_steps(runs: Iterable[Record]) -> list[str]:
         share = np.mean(outside)
         said.append(f"{share:.1%} of the timed steps stand out from their run; they are counted, not dropped")
     return said
-
-
-def times(estimate: Estimate) -> str:
-    """Write a factor with its interval."""
-    value, *interval = f"{estimate:.2f}".partition(" ")
-    return f"{value}×{''.join(interval)}"
 
 
 def percent(estimate: Estimate) -> str:
@@ -230,7 +223,7 @@ def _threads(variant: str) -> str:
 def _gain(row: Any) -> str:
     if not np.isfinite(row["speedup"].value):
         return f"{_way(row)} shares no round with one device, so they are not compared"
-    return f"{_way(row)} gives {times(row['speedup'])} the throughput of one"
+    return f"{_way(row)} gives {row['speedup'].times} the throughput of one"
 
 
 def _cost(row: Any, tops: list[Estimate]) -> str:
@@ -243,34 +236,20 @@ def _cost(row: Any, tops: list[Estimate]) -> str:
         "gain": f"it lies above that by {percent(Estimate(-lost.value, -lost.high, -lost.low, lost.count))}",
         stats.NO_DIFFERENCE: f"no cost of communication is shown ({percent(lost)})",
     }[stats.verdict(share, "gain", "cost")]
-    return f"; the ceiling is {times(tops[0])}; {said}"
+    return f"; the ceiling is {tops[0].times}; {said}"
 
 
-def _by_round(rows: pd.DataFrame) -> pd.Series:
-    """Return the throughput of each round; some runs may stand for the same round."""
-    return rows.groupby(list(ROUND))["throughput"].median()
-
-
-def _ratio(above: pd.Series, below: pd.Series) -> Estimate | None:
-    shared = above.index.intersection(below.index)
-    return stats.ratio(above[shared], below[shared]) if len(shared) else None
-
-
-def _contest(first: str, ours: pd.Series, second: str, theirs: pd.Series) -> str:
-    found = _ratio(ours, theirs)
-    if found is None:
-        return f"{first} and {second} share no round, so they are not compared"
+def _contest(first: str, ours: pd.DataFrame, second: str, theirs: pd.DataFrame) -> str:
+    found = compare(theirs, ours).ratio
     won = {"more": f"{first} is faster", "less": f"{second} is faster"}.get(stats.verdict(found, "more", "less"))
-    return f"{first} has {times(found)} the throughput of {second}: {won or stats.NO_DIFFERENCE}"
+    return f"{first} has {found.times} the throughput of {second}: {won or stats.NO_DIFFERENCE}"
 
 
-def _against_one(ours: str, speeds: pd.Series, threads: int, alone: pd.Series) -> str:
-    found = _ratio(speeds, alone)
+def _against_one(ours: str, runs: pd.DataFrame, threads: int, alone: pd.DataFrame) -> str:
+    found = compare(alone, runs, allow_unlike=True).ratio  # one process may have larger devices
     other = "one device" if threads == 1 else f"one process with {threads} cores"
-    if found is None:
-        return f"{ours} and {other} share no round, so they are not compared"
     word = stats.verdict(found, "worth having", "not worth having")
-    return f"{ours} makes {times(found)} the steps a second of {other} at the same global batch: {word}"
+    return f"{ours} makes {found.times} the steps a second of {other} at the same global batch: {word}"
 
 
 def _devices(count: int) -> str:

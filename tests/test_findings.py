@@ -21,13 +21,14 @@ def constant(backend, devices, speed, repeats=5, **fields):
         record.metrics["throughput"] = speed * (1 + 0.01 * k)
         record.sweep = {"id": "s", "round": k, "canary": False}
         record.spec["seed"] = 0
+        record.run_id = f"{record.spec_hash}-{k}"
         records.append(record)
     return records
 
 
 def test_times_and_percent_carry_their_interval():
-    assert findings.times(Estimate(1.934, 1.901, 1.95, 5)) == "1.93× [1.90, 1.95]"
-    assert findings.times(Estimate(2.0, float("nan"), float("nan"), 1)) == "2.00×"
+    assert Estimate(1.934, 1.901, 1.95, 5).times == "1.93× [1.90, 1.95]"
+    assert Estimate(2.0, float("nan"), float("nan"), 1).times == "2.00×"
     assert findings.percent(Estimate(0.021, 0.011, 0.034, 5)) == "2 % [1, 3]"
     assert findings.percent(Estimate(0.5, float("nan"), float("nan"), 1)) == "50 %"
 
@@ -64,7 +65,7 @@ def test_there_is_a_sentence_for_each_model_batch_and_backend(sweep):
         "cnn on digits, 64 examples a device: horovod", "cnn on digits, 64 examples a device: mirrored",
     ]  # fmt: skip
     found = stats.scaling(store.tidy(sweep)).set_index(["batch", "backend", "devices"])
-    assert findings.times(found.loc[(32, "horovod", 2), "speedup"]) in said[0]
+    assert found.loc[(32, "horovod", 2), "speedup"].times in said[0]
 
 
 def test_strong_scaling_names_the_global_batch():

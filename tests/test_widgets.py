@@ -121,7 +121,7 @@ def test_strong_scaling_holds_the_global_batch():
     assert strong.batch == 64
     assert set(strong.selected["global_batch"]) == {64}
     assert data_of(strong.figure) == data_of(figures.plot_scaling(strong.selected, mode="strong"))
-    with pytest.raises(SpecError, match="mode 'big'; choose weak or strong"):
+    with pytest.raises(SpecError, match="unknown mode 'big' of scaling; give 'weak' or 'strong'"):
         widgets.explore_scaling(fake_study(), mode="big")
 
 

@@ -37,7 +37,7 @@ def times(estimate: Estimate | None) -> str:
     """
     if estimate is None or math.isnan(estimate.value):
         return "-"
-    return f"{estimate:.2f}".replace(" ", "× ", 1) if estimate.has_interval else f"{estimate.value:.2f}×"
+    return estimate.times
 
 
 def plain(estimate: Estimate | None) -> dict[str, Any] | None:

@@ -18,7 +18,6 @@ from dcbench.stats import Estimate
 if TYPE_CHECKING:
     import pandas as pd
 
-FEW = 5  # runs below which nothing is claimed
 _WORDS = {  # unit of the metric: what b is called where its value is higher, and where it is lower
     "s": ("slower", "faster"),
     "examples/s": ("faster", "slower"),
@@ -78,12 +77,11 @@ class Comparison:
     @property
     def sentence(self) -> str:
         """The comparison in one sentence."""
-        value, *interval = f"{self.ratio:.2f}".partition(" ")
         why = "" if self.ratio.has_interval else ", one run has no interval"
         how = f"{self.a.count} + {self.b.count} runs, {'paired' if self.paired else 'not paired'}"
         where = "; unlike machines" if self.unlike else ""
         return (
-            f"{METRICS[self.metric].label} of {self.label_b} is {value}×{''.join(interval)} that of {self.label_a}: "
+            f"{METRICS[self.metric].label} of {self.label_b} is {self.ratio.times} that of {self.label_a}: "
             f"{self.verdict}{why} ({how}{where})"
         )
 
@@ -202,4 +200,5 @@ def _cautions(a: Conditions, b: Conditions, values_a: np.ndarray, values_b: np.n
     said = [f"different {n}s, {one} and {other}: an example is not the same work" for n, (one, other) in pairs.items()
             if one != other]  # fmt: skip
     fewest = min(len(values_a), len(values_b))
-    return said + ([f"{runs(fewest)} of a side: fewer than {FEW} carry no claim"] if fewest < FEW else [])
+    few = [f"{runs(fewest)} of a side: fewer than {stats.CLAIM_FROM} carry no claim"]
+    return said + few * (fewest < stats.CLAIM_FROM)

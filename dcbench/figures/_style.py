@@ -16,7 +16,6 @@ from dcbench import stats
 from dcbench.figures._theme import COLOURS, DARK, LIGHT, darkened
 from dcbench.stats import Estimate
 from dcbench.store import Runs, tidy
-from dcbench.sweeps.outcome import DRIFT
 
 CONFIG = {"showSendToCloud": False, "displaylogo": False}
 MAX_MARKS = 2000  # in one figure: more cannot be told apart, and take a browser seconds
@@ -89,15 +88,8 @@ def caption(runs: Runs, repeats: bool = True, notes: Iterable[str] = ()) -> str:
 
 def _drifts(table: pd.DataFrame) -> list[str]:
     """Say how far a sweep's canary moved from its start to its end, where that is beyond chance."""
-    if "canary" not in table or not table["canary"].isin([True]).any():
-        return []
-    said = []
-    for _, rows in table[table["canary"].isin([True]) & (table["status"] == "ok")].groupby("sweep"):
-        first, last = (rows.loc[rows["round"] == k, "throughput"] for k in (-1, rows["round"].max()))
-        found = stats.ratio_unpaired(last, first) if min(len(first), len(last)) > 1 else None
-        if found and abs(found.value - 1) > DRIFT and stats.verdict(found) != stats.NO_DIFFERENCE:
-            said.append(f"the machine drifted: the canary's speed in the end was {found:.2f} times that at the start")
-    return said
+    ratios = [found for found in stats.canary_ratios(table).values() if found and stats.has_drifted(found)]
+    return [f"the machine drifted: the canary's speed in the end was {r:.2f} times that at the start" for r in ratios]
 
 
 def measured(runs: Runs) -> pd.DataFrame:

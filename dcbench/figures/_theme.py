@@ -25,6 +25,9 @@ MARKERS = {
     "VGG16": "star-square",
 }
 _FURTHER_COLOURS = ("#4B00D1", "#5C3A00")
+# of lines that stand for no backend and no model
+SHADES = (COLOURS["single"], COLOURS["mirrored"], COLOURS["independent"], COLOURS["horovod"], *_FURTHER_COLOURS)
+SYMBOLS = ("circle", "square", "triangle-up", "diamond", "pentagon", "star")
 _FURTHER_MARKERS = ("triangle-down", "bowtie", "hourglass", "star-diamond", "star-triangle-up", "hexagram")
 
 _LIGHT = {"paper": "#FFFFFF", "text": TEXT, "muted": "#52606D", "grid": "#E4E7EB", "axis": "#B8C0C8"}

@@ -12,13 +12,10 @@ from plotly.subplots import make_subplots
 from dcbench.descent import SCHEDULES, Descent, Problem, rates
 from dcbench.errors import SpecError
 from dcbench.figures._style import MAX_MARKS, Figure, finished, plain, rounded
-from dcbench.figures._theme import LINES, QUIET
+from dcbench.figures._surface import add_surface
+from dcbench.figures._theme import LINES, QUIET, SHADES, SYMBOLS
 
-_SHADES = ("#4D4D4D", "#0072B2", "#009E73", "#D55E00", "#4B00D1", "#5C3A00")
-_SYMBOLS = ("circle", "square", "triangle-up", "diamond", "pentagon", "star")
 _PLACES = {name: k % 4 for k, name in enumerate(("gradient descent", "momentum", "RMSprop", "Adam", *SCHEDULES))}
-_LEVELS = [[0, "#FFFFFF"], [1, "#E4E7EB"]]  # of the loss, low to high
-_GRID = 61  # points of a surface along each axis
 _MOST_MARKED_STEPS = 120
 _COMPUTED = "computed by formula, with no run behind it"
 
@@ -41,7 +38,7 @@ def plot_descent(descents: Mapping[str, Descent]) -> Figure:
         raise SpecError("plot_descent needs descents of one problem; give at least one, all made with the same problem")
     problem = next(iter(descents.values())).problem
     made = make_subplots(cols=2, column_widths=[0.58, 0.42], horizontal_spacing=0.14)
-    _add_surface(made, problem)
+    add_surface(made, problem)
     for place, (name, descent) in enumerate(descents.items()):
         look = _look(name, place)
         _add_path(made, descent, look)
@@ -133,7 +130,7 @@ def plot_cross_entropy(predicted: Sequence[float], outputs: int = 2) -> Figure:
         x=list(predicted),
         y=rounded(marked),
         mode="markers+text",
-        marker={"size": 11, "color": _SHADES[3], "symbol": _SYMBOLS[3]},
+        marker={"size": 11, "color": SHADES[3], "symbol": SYMBOLS[3]},
         text=[f"ŷ = {x:g}: {y:.3f}" for x, y in zip(predicted, marked, strict=True)],
         textposition=["top left" if x > 0.7 else "top right" for x in predicted],
         name="marked",
@@ -205,46 +202,18 @@ def plot_optimizers(curves: Mapping[str, Sequence[float]], title: str, under: st
 
 def _look(name: str, place: int) -> dict[str, Any]:
     """Return the look of a line: an update rule and a schedule have their own everywhere, others by their place."""
-    k = _PLACES.get(name, (place + 1) % len(_SHADES))
+    k = _PLACES.get(name, (place + 1) % len(SHADES))
     return {
         "mode": "lines+markers",
         "name": plain(name),
         "legendgroup": name,
-        "line": {"color": _SHADES[k], "dash": LINES[k], "width": 2},
-        "marker": {"symbol": _SYMBOLS[k], "size": 6, "color": _SHADES[k]},
+        "line": {"color": SHADES[k], "dash": LINES[k], "width": 2},
+        "marker": {"symbol": SYMBOLS[k], "size": 6, "color": SHADES[k]},
     }
 
 
 def _plain_line() -> dict[str, Any]:
-    return {"mode": "lines", "line": {"color": _SHADES[1], "width": 2}, "hoverinfo": "skip"}
-
-
-def _add_surface(made: go.Figure, problem: Problem) -> None:
-    """Draw the loss over one parameter as a curve, over two as lines of equal loss."""
-    axes = [np.linspace(low, high, _GRID if len(problem.window) > 1 else 401) for low, high in problem.window]
-    losses = problem.loss(np.stack(np.meshgrid(*axes), axis=-1))
-    made.update_xaxes(title_text=problem.parameters[0], range=problem.window[0], row=1, col=1)
-    if len(axes) == 1:
-        made.add_scatter(x=rounded(axes[0]), y=rounded(losses), name="loss surface", **_surface_line(), row=1, col=1)
-        made.update_yaxes(title_text="Loss", rangemode="tozero", row=1, col=1)
-        return
-    made.add_contour(
-        x=rounded(axes[0]),
-        y=rounded(axes[1]),
-        z=[[float(f"{v:.4g}") for v in row] for row in np.sqrt(losses)],  # roots space the lines of a bowl evenly
-        colorscale=_LEVELS,
-        ncontours=18,
-        line={"color": "#B8C0C8", "width": 1},
-        showscale=False,
-        hoverinfo="skip",
-        row=1,
-        col=1,
-    )
-    made.update_yaxes(title_text=problem.parameters[1], range=problem.window[1], row=1, col=1)
-
-
-def _surface_line() -> dict[str, Any]:
-    return {"mode": "lines", "line": {"color": QUIET, "width": 2}, "hoverinfo": "skip", "showlegend": False}
+    return {"mode": "lines", "line": {"color": SHADES[1], "width": 2}, "hoverinfo": "skip"}
 
 
 def _add_path(made: go.Figure, descent: Descent, look: dict[str, Any]) -> None:

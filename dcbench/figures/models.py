@@ -10,8 +10,7 @@ from plotly.subplots import make_subplots
 
 from dcbench.errors import SpecError
 from dcbench.figures._style import MAX_MARKS, Figure, caption, finished, headed, plain, rounded
-from dcbench.figures._theme import QUIET, TEXT, marker, translucent
-from dcbench.figures.descent import _SHADES
+from dcbench.figures._theme import QUIET, SHADES, TEXT, marker, translucent
 from dcbench.record import Record
 
 _PANELS = {
@@ -87,7 +86,7 @@ def plot_learning(records: Sequence[Record]) -> Figure:
     rows = 2 if tested else 1
     made = make_subplots(rows=rows, cols=1, shared_xaxes=True, vertical_spacing=0.08)
     for place, (name, record) in enumerate(runs.items()):
-        shade = _SHADES[place % len(_SHADES)]
+        shade = SHADES[place % len(SHADES)]
         look = {"name": plain(name), "legendgroup": plain(name)}
         _add_loss(made, record, shade, look, max(2, MAX_MARKS // (3 * len(runs))))
         for found in record.series("test_accuracy"):

@@ -15,13 +15,12 @@ from dcbench.descent import Problem
 from dcbench.errors import SpecError
 from dcbench.figures._lines import add_estimates, lines
 from dcbench.figures._style import MAX_MARKS, Figure, caption, finished, measured, plain, rounded
-from dcbench.figures._theme import COLOURS, LINES, PALE, QUIET, colour, marker
-from dcbench.figures.descent import _add_surface
+from dcbench.figures._surface import add_surface
+from dcbench.figures._theme import COLOURS, LINES, PALE, QUIET, SHADES, SYMBOLS, colour, marker
 from dcbench.metrics import METRICS
 from dcbench.store import Runs, tidy
 
-_SHADES = (COLOURS["mirrored"], COLOURS["horovod"], COLOURS["independent"], "#4B00D1", "#5C3A00", COLOURS["single"])
-_SYMBOLS = ("circle", "square", "triangle-up", "diamond", "pentagon", "star")
+_SHADES = (*SHADES[1:], SHADES[0])  # grey is that of one device alone
 _TICKS = [digit * 10.0**decade for decade in range(-5, 5) for digit in (1, 2, 5)]  # of logarithmic axes
 _COMPUTED = "computed by formula, with no run behind it"
 
@@ -52,7 +51,7 @@ def plot_replicas(problem: Problem, paths: np.ndarray, alone: np.ndarray | None 
             f"give (devices, steps + 1, {len(problem.parameters)} parameters)"
         )
     made = make_subplots(cols=2, column_widths=[0.55, 0.45], horizontal_spacing=0.15)
-    _add_surface(made, problem)
+    add_surface(made, problem)
     if alone is not None:
         look = {"line": {"color": PALE, "width": 7}, "mode": "lines", "name": "one device, all examples"}
         made.add_scatter(**_places(problem, np.asarray(alone, float)), **look, row=1, col=1)
@@ -80,7 +79,7 @@ def _places(problem: Problem, path: np.ndarray) -> dict[str, Any]:
 def _copy(device: int, devices: int) -> dict[str, Any]:
     """Return a copy's look: later ones are thinner, so that equal ones can be seen on each other."""
     shade, width = _SHADES[device % len(_SHADES)], max(1.5, 4.5 - 3 * device / max(1, devices - 1))
-    symbol = _SYMBOLS[device % len(_SYMBOLS)]
+    symbol = SYMBOLS[device % len(SYMBOLS)]
     return {
         "mode": "lines+markers",
         "name": f"device {device}",
@@ -121,7 +120,7 @@ def plot_reductions(times: Mapping[str, Mapping[int, Sequence[float]]], where: s
         found = [stats.median_interval(values).scaled(1e3) for values in by_size.values()]
         shade = _SHADES[place % len(_SHADES)]
         look = {"line": {"color": shade, "dash": LINES[place % len(LINES)], "width": 2}, "name": plain(name)}
-        look["marker"] = {"symbol": _SYMBOLS[place % len(_SYMBOLS)], "size": 8}
+        look["marker"] = {"symbol": SYMBOLS[place % len(SYMBOLS)], "size": 8}
         add_estimates(made, list(by_size), found, **look)
     sizes = sorted({size for by_size in times.values() for size in by_size})
     ticks = {"tickvals": sizes, "ticktext": [_bytes(size) for size in sizes]}

@@ -54,6 +54,11 @@ class Estimate:
         """Return the estimate with value and ends multiplied by a positive factor."""
         return Estimate(self.value * factor, self.low * factor, self.high * factor, self.count)
 
+    @property
+    def times(self) -> str:
+        """The estimate as a factor in words, such as ``"1.93× [1.90, 1.95]"``."""
+        return f"{self:.2f}".replace(" ", "× ", 1) if self.has_interval else f"{self.value:.2f}×"
+
     def __format__(self, form: str) -> str:
         if not self.has_interval:
             return format(self.value, form)

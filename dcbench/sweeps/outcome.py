@@ -13,9 +13,8 @@ from dcbench.errors import WorkerFailed
 from dcbench.record import Record
 from dcbench.spec import RunSpec
 from dcbench.stats import Estimate
+from dcbench.store import tidy
 from dcbench.sweeps.order import OPEN
-
-DRIFT = 0.03  # of the canary's throughput
 
 
 @dataclass(frozen=True)
@@ -128,14 +127,7 @@ def drift_of(records: Sequence[Record]) -> Estimate | None:
     Estimate or None
         Ratio of throughputs, end over start, with its 95 % interval; None where there are not two canaries at both.
     """
-    speeds: dict[int, list[float]] = {}
-    for record in records:
-        if record.sweep.get("canary") and record.ok:
-            speeds.setdefault(record.sweep["round"], []).append(record.metrics["throughput"])
-    last = max(speeds, default=-1)
-    if last < 0 or min(len(speeds.get(-1, [])), len(speeds[last])) < 2:
-        return None
-    return stats.ratio_unpaired(speeds[last], speeds[-1])
+    return next(iter(stats.canary_ratios(tidy(records)).values()), None)
 
 
 def flags_of(records: Sequence[Record]) -> list[str]:
@@ -195,7 +187,7 @@ def _drift(records: Sequence[Record]) -> list[str]:
     found = drift_of(records)
     if found is None:
         return ["the canary did not run twice at start and end: a drift of the machine would not show"]
-    if abs(found.value - 1) <= DRIFT or not found.has_interval or found.low <= 1 <= found.high:
+    if not stats.has_drifted(found):
         return []
     return [f"drift: the canary ran at {found:.3f} times its first speed in the end; early and late runs are unlike"]
 
@@ -205,4 +197,4 @@ def _of_runs(records: Sequence[Record]) -> list[str]:
     kinds: dict[str, list[str]] = {}
     for flag in (f for r in records for f in r.flags):
         kinds.setdefault(re.sub(r"\d+(\.\d+)?", "#", flag), []).append(flag)
-    return [f"{len(alike)} of {len(records)} runs, such as: {alike[0]}" for alike in kinds.values()]
+    return [f"{len(alike)} of {len(records)} runs flagged: {alike[0]}" for alike in kinds.values()]

@@ -18,10 +18,7 @@ from dcbench.errors import SpecError
 from dcbench.record import Record
 from dcbench.store import Runs
 from dcbench.widgets._choices import Choices, read
-from dcbench.widgets._stage import PICK as _PICK
-from dcbench.widgets._stage import STYLE as _STYLE
-from dcbench.widgets._stage import WRAPPED as _WRAPPED
-from dcbench.widgets._stage import Stage
+from dcbench.widgets._stage import PICK, STYLE, WRAPPED, Stage
 
 TARGET = "time to target"
 
@@ -116,9 +113,9 @@ class Explorer(Stage):
         logarithmic = ipywidgets.Checkbox(description="log axes", indent=False, layout={"width": "auto"})
         traitlets.link((self, "log_axes"), (logarithmic, "value"))
         self._logarithmic, self._note = logarithmic, ipywidgets.Label()
-        backends = ipywidgets.HBox([ipywidgets.Label("backends"), *self._ticks.values()], layout=_WRAPPED)
-        chosen = ipywidgets.HBox([self._picks[n] for n in columns], layout=_WRAPPED)
-        look = ipywidgets.HBox([self._picks["view"], self._picks["theme"], logarithmic], layout=_WRAPPED)
+        backends = ipywidgets.HBox([ipywidgets.Label("backends"), *self._ticks.values()], layout=WRAPPED)
+        chosen = ipywidgets.HBox([self._picks[n] for n in columns], layout=WRAPPED)
+        look = ipywidgets.HBox([self._picks["view"], self._picks["theme"], logarithmic], layout=WRAPPED)
         self.children = (chosen, backends, look, self._note, self._place)
 
     def _offered(self, name: str) -> list[Any]:
@@ -128,7 +125,7 @@ class Explorer(Stage):
         return [*values, None] if self.offers_all and len(values) > 1 else values
 
     def _pick(self, name: str, label: str) -> ipywidgets.Dropdown:
-        made = ipywidgets.Dropdown(description=label.replace("_", " "), style=_STYLE, layout=_PICK)
+        made = ipywidgets.Dropdown(description=label.replace("_", " "), style=STYLE, layout=PICK)
 
         def take(change: Any) -> None:
             if not self._syncing and change["new"] is not None:

@@ -7,18 +7,17 @@ from typing import Any
 
 import ipywidgets
 import traitlets
-from plotly.io.base_renderers import PlotlyRenderer
 
 from dcbench import figures
 from dcbench.descent import RULES, SCHEDULES, Descent, Problem, descend
 from dcbench.errors import SpecError
-from dcbench.widgets._explorer import _PICK, _STYLE, _WRAPPED
+from dcbench.widgets._stage import PICK, STYLE, WRAPPED, Stage
 
 _LOG_LOW, _LOG_HIGH = -3.0, 0.5  # powers of ten of the learning rate
 _CHOICES = ["problem", "rule", "schedule", "learning_rate", "batch", "start", "steps", "theme"]
 
 
-class DescentExplorer(ipywidgets.VBox):
+class DescentExplorer(Stage):
     """
     Controls over `figures.plot_descent`; each trait is a control, and can be set from code.
 
@@ -34,7 +33,6 @@ class DescentExplorer(ipywidgets.VBox):
     start : float
         First parameter to start from.
     steps : int
-    theme : {"light", "dark"}
     """
 
     problem = traitlets.Unicode()
@@ -44,17 +42,15 @@ class DescentExplorer(ipywidgets.VBox):
     batch = traitlets.Int(1)
     start = traitlets.Float()
     steps = traitlets.Int(60)
-    theme = traitlets.Enum(("light", "dark"), "light")
 
     def __init__(self, problems: Mapping[str, Problem], learning_rate: float, steps: int) -> None:
         super().__init__()
         if not problems:
             raise SpecError("explore_descent needs a problem, and was given none; give descent.linear() for one")
         self._problems = dict(problems)
-        self._figure: figures.Figure | None = None
         self.set_trait("problem", next(iter(self._problems)))
         self.learning_rate, self.steps = learning_rate, steps
-        self._note, self._place = ipywidgets.Label(), ipywidgets.Output()
+        self._note = ipywidgets.Label()
         self._make_controls()
         self._take_problem()
         self.observe(self._take_problem, "problem")
@@ -72,16 +68,11 @@ class DescentExplorer(ipywidgets.VBox):
         chosen = (self.rule, self.learning_rate, self.schedule, min(self.batch, len(problem.x)), self.steps)
         return descend(problem, *chosen, start=start)
 
-    @property
-    def figure(self) -> figures.Figure | None:
-        """The figure shown, as a value of its own for a report; None where a sentence is shown instead."""
-        return None if self._figure is None else figures.Figure(self._figure)
-
     def _make_controls(self) -> None:
         picks = {"problem": list(self._problems), "rule": list(RULES), "schedule": list(SCHEDULES)}
-        made = [self._linked(ipywidgets.Dropdown(options=v, layout=_PICK), name) for name, v in picks.items()]
-        theme = self._linked(ipywidgets.Dropdown(options=["light", "dark"], layout=_PICK), "theme")
-        slide = {"continuous_update": False, "style": _STYLE}
+        made = [self._linked(ipywidgets.Dropdown(options=v, layout=PICK), name) for name, v in picks.items()]
+        theme = self._linked(ipywidgets.Dropdown(options=["light", "dark"], layout=PICK), "theme")
+        slide = {"continuous_update": False, "style": STYLE}
         rate = ipywidgets.FloatLogSlider(min=_LOG_LOW, max=_LOG_HIGH, step=0.05, readout_format=".3g", **slide)
         self._batch = ipywidgets.IntSlider(min=1, **slide)
         self._start = ipywidgets.FloatSlider(step=0.1, **slide)
@@ -89,14 +80,14 @@ class DescentExplorer(ipywidgets.VBox):
         sliders.append(self._linked(self._start, "start"))
         sliders.append(self._linked(ipywidgets.IntSlider(min=10, max=300, step=10, **slide), "steps"))
         self.children = (
-            ipywidgets.HBox([*made, theme], layout=_WRAPPED),
-            ipywidgets.HBox(sliders, layout=_WRAPPED),
+            ipywidgets.HBox([*made, theme], layout=WRAPPED),
+            ipywidgets.HBox(sliders, layout=WRAPPED),
             self._note,
             self._place,
         )
 
     def _linked(self, control: Any, name: str) -> Any:
-        control.description, control.style = name.replace("_", " "), _STYLE
+        control.description, control.style = name.replace("_", " "), STYLE
         if name not in ("batch", "start"):  # their ranges follow the problem
             control.value = getattr(self, name)
         traitlets.link((self, name), (control, "value"))
@@ -113,15 +104,13 @@ class DescentExplorer(ipywidgets.VBox):
             self.batch, self.start = len(problem.x), problem.start[0]
 
     def _refresh(self, _change: Any = None) -> None:
-        try:
-            descent = self.selected
-            self._figure = figures.plot_descent({self.rule: descent})
-            self._figure = self._figure.dark() if self.theme == "dark" else self._figure
-            shown = PlotlyRenderer(figures.CONFIG).to_mimebundle(self._figure.to_dict())
-            self._note.value = _said(descent)
-        except SpecError as error:
-            self._figure, shown, self._note.value = None, {"text/plain": str(error)}, ""
-        self._place.outputs = ({"output_type": "display_data", "data": shown, "metadata": {}},)
+        self._note.value = ""
+        self._show(self._draw)
+
+    def _draw(self) -> figures.Figure:
+        descent = self.selected
+        self._note.value = _said(descent)
+        return figures.plot_descent({self.rule: descent})
 
 
 def _said(descent: Descent) -> str:

@@ -7,13 +7,12 @@ from typing import Any, ClassVar
 import pandas as pd
 import traitlets
 
-from dcbench import figures
+from dcbench import figures, stats
 from dcbench.errors import SpecError
 from dcbench.store import Runs
 from dcbench.widgets._explorer import TARGET, Explorer
 
 SPEEDUP, THROUGHPUT, STEPS, MEMORY = "speed-up and efficiency", "throughput", "step times", "memory"
-_BATCH = {"weak": "batch_per_device", "strong": "global_batch"}
 
 
 class ScalingExplorer(Explorer):
@@ -38,10 +37,8 @@ class ScalingExplorer(Explorer):
     offers_all = True
 
     def __init__(self, runs: Runs, mode: str = "weak", base: str = "single", ceiling: str = "independent") -> None:
-        if mode not in _BATCH:
-            raise SpecError(f"explore_scaling was asked for mode {mode!r}; choose weak or strong")
         self._mode, self._ceiling = mode, ceiling
-        columns = {"model": "model", "dataset": "dataset", "batch": _BATCH[mode]}
+        columns = {"model": "model", "dataset": "dataset", "batch": stats.batch_field(mode)}
         super().__init__(runs, columns, base, "explore_scaling")
 
     @property
