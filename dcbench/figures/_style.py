@@ -13,7 +13,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from dcbench import stats
-from dcbench.figures._theme import COLOURS, DARK, LIGHT, darkened
+from dcbench.figures._theme import COLOURS, DARK, LIGHT, darkened, marker
 from dcbench.stats import Estimate
 from dcbench.store import Runs, tidy
 
@@ -155,6 +155,20 @@ def bars(estimates: Sequence[Estimate], shade: str) -> dict[str, Any]:
     above = [e.high - e.value if e.has_interval else 0.0 for e in estimates]
     below = [e.value - e.low if e.has_interval else 0.0 for e in estimates]
     return {"array": above, "arrayminus": below, "color": shade, "thickness": 2, "width": 5}
+
+
+def add_runs(made: go.Figure, name: str, values: Sequence[float], shade: str, model: str, row: int = 1) -> None:
+    """Draw the runs of a row as open markers of their model."""
+    made.add_scatter(
+        x=rounded(values),
+        y=[name] * len(values),
+        mode="markers",
+        marker={"color": shade, "symbol": f"{marker(model)}-open", "size": 8, "opacity": 0.8},
+        name=name,
+        hovertemplate="%{x:,.5~r}",
+        row=row,
+        col=1,
+    )
 
 
 def add_median(made: go.Figure, name: str, middle: Estimate, shade: str, form: str, row: int = 1) -> None:

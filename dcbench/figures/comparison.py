@@ -7,8 +7,8 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from dcbench.comparison import Comparison
-from dcbench.figures._style import MAX_MARKS, Figure, add_median, bars, caption, finished, plain, rounded
-from dcbench.figures._theme import QUIET, TEXT, colour, marker
+from dcbench.figures._style import MAX_MARKS, Figure, add_median, add_runs, bars, caption, finished, plain
+from dcbench.figures._theme import QUIET, TEXT, colour
 from dcbench.metrics import METRICS
 from dcbench.stats import Estimate
 
@@ -66,15 +66,7 @@ def _add_side(made: go.Figure, name: str, values: np.ndarray, middle: Estimate, 
     """Draw the values of one side, and their median with its interval."""
     shade = colour(run[0])
     drawn = values if len(values) <= MOST_VALUES else np.quantile(values, np.linspace(0, 1, MOST_VALUES))
-    made.add_scatter(
-        x=rounded(drawn),
-        y=[name] * len(drawn),
-        mode="markers",
-        marker={"color": shade, "symbol": f"{marker(run[1])}-open", "size": 8, "opacity": 0.8},
-        name=name,
-        row=1,
-        col=1,
-    )
+    add_runs(made, name, drawn, shade, run[1])
     add_median(made, name, middle, shade, ",.0f" if middle.value >= 1000 else ",.4g")
 
 

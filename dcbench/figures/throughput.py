@@ -10,8 +10,18 @@ import plotly.graph_objects as go
 from dcbench import stats
 from dcbench.errors import SpecError
 from dcbench.figures._configurations import configured, first_rows
-from dcbench.figures._style import MAX_MARKS, Figure, add_median, caption, finished, measured, rounded, stacked
-from dcbench.figures._theme import colour, marker, translucent
+from dcbench.figures._style import (
+    MAX_MARKS,
+    Figure,
+    add_median,
+    add_runs,
+    caption,
+    finished,
+    measured,
+    rounded,
+    stacked,
+)
+from dcbench.figures._theme import colour, translucent
 from dcbench.metrics import METRICS
 from dcbench.store import Runs
 
@@ -68,16 +78,7 @@ def _add_rows(made: go.Figure, row: int, table: pd.DataFrame, many: bool) -> Non
 def _add_repeats(made: go.Figure, row: int, name: str, found: pd.DataFrame) -> None:
     """Add open markers for the runs, and a bar with its interval for their median."""
     values, shade = found["throughput"], colour(found["backend"].iloc[0])
-    made.add_scatter(
-        x=rounded(values),
-        y=[name] * len(values),
-        mode="markers",
-        marker={"color": shade, "symbol": f"{marker(found['model'].iloc[0])}-open", "size": 8, "opacity": 0.8},
-        name=name,
-        hovertemplate="%{x:,.0f} examples/s",
-        row=row,
-        col=1,
-    )
+    add_runs(made, name, values, shade, found["model"].iloc[0], row)
     add_median(made, name, stats.median_interval(values), shade, ",.0f", row)
 
 
