@@ -28,8 +28,10 @@ def timed(records: Iterable[Record]) -> list[Record]:
 
 
 def sought(records: Iterable[Record]) -> list[Record]:
-    """Return the records that trained until a target accuracy."""
-    return [r for r in records if r.spec.get("target_accuracy") is not None]
+    """Return the records that trained until a target accuracy, if any, with the canaries as in `timed`."""
+    kept = list(records)
+    found = [r for r in kept if r.spec.get("target_accuracy") is not None]
+    return [*found, *(r for r in kept if r.sweep.get("canary"))] if found else []
 
 
 def scaling(runs: Runs, mode: str = "weak", base: str = "single", ceiling: str = "independent") -> list[str]:

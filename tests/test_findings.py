@@ -120,7 +120,9 @@ def test_losses_tell_following_from_leaving_by_the_data():
 
 def test_timed_and_sought_part_the_records(sweep):
     search = fake_record(target_accuracy=0.9)
-    assert findings.sought([*sweep, search]) == [search]
+    canaries = [r for r in sweep if r.sweep["canary"]]
+    assert findings.sought([*sweep, search]) == [search, *canaries]
+    assert findings.sought(sweep) == []
     assert findings.timed([*sweep, search]) == sweep
 
 
