@@ -197,4 +197,12 @@ def test_no_curve_is_drawn_where_the_law_cannot_describe_the_points():
             record.metrics["throughput"] *= 0.01
     figure = figures.plot_scaling_law(slower, "gustafson")
     assert not [t.name for t in figure.data if t.name and ("fit" in t.name or "band" in t.name or ", extra" in t.name)]
+    assert not named(figure, "extrapolated")
     assert "no curve: serial_fraction was held at 1" in figure.layout.title.subtitle.text.replace("<br>", " ")
+
+
+def test_a_law_whose_second_parameter_is_not_needed_is_drawn():
+    figure = figures.plot_scaling_law(fake_sweep(), "usl")
+    assert "coherency was held at 0" in figure.layout.title.subtitle.text.replace("<br>", " ")
+    assert "no curve" not in figure.layout.title.subtitle.text
+    assert [t for t in figure.data if t.name == "horovod, fit"] and named(figure, "extrapolated")

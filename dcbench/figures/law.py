@@ -63,19 +63,21 @@ def plot_scaling_law(
         raise SpecError(f"no backend but {base!r} and {ceiling!r} was measured; add runs on 2 devices to fit a law")
     flags: dict[str, list[str]] = {}
     drawn, left = _fitted(able, rounds, law, found)
-    made, notes = _with_ideal(up_to), []
+    made, notes, curves = _with_ideal(up_to), [], 0
     for look, rows, fit in drawn[:MOST_FITS]:
-        if not any(map(_is_held, fit.flags)):
+        described = not any(map(_is_slower, fit.flags))
+        curves += described
+        if described:
             _add_fit(made, fit, up_to, look)
         add_estimates(made, rows["devices"], list(rows["speedup"]), **look | {"line": {**look["line"], "width": 0}})
         values = [f"{_SIGNS.get(name, name)} {e:.2g}" for name, e in fit.parameters.items()]
         notes.append(f"{look['name']}: {'; '.join([*values, f'misfit {100 * fit.residual:.1f} %'])}")
         for flag in fit.flags:
             flags.setdefault(flag, []).append(look["name"])
-    notes += [f"{'no curve: ' * _is_held(flag)}{flag} ({', '.join(names)})" for flag, names in flags.items()]
+    notes += [f"{'no curve: ' * _is_slower(flag)}{flag} ({', '.join(names)})" for flag, names in flags.items()]
     notes += [f"the first {MOST_FITS} of {len(drawn)} fits are drawn"] * (len(drawn) > MOST_FITS)
     notes += [f"not drawn, as too few numbers of devices were measured: {', '.join(left)}"] * bool(left)
-    if up_to > most:
+    if curves and up_to > most:
         line, sign = {"color": QUIET, "dash": "dot", "width": 2}, {"color": QUIET, "symbol": "circle-open", "size": 9}
         made.add_scatter(x=[None], y=[None], mode="lines+markers", line=line, marker=sign, name="extrapolated")
     _set_axes(made, up_to, base, found)
@@ -83,9 +85,9 @@ def plot_scaling_law(
     return finished(made, f"Speed-up by {_NAMES[law]}", caption(runs, notes=[formula, *notes]), 380)
 
 
-def _is_held(flag: str) -> bool:
-    """Say whether a parameter was held at its bound: the law then does not describe the points."""
-    return "was held at" in flag
+def _is_slower(flag: str) -> bool:
+    """Say whether the points fall below all that the law can say: it then does not describe them."""
+    return "slower than the law can say" in flag
 
 
 def _name(name: str, rows: pd.DataFrame, found: pd.DataFrame) -> str:
