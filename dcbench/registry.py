@@ -7,6 +7,7 @@ sub-folders, add entries of their own.
 
 from __future__ import annotations
 
+import ast
 import difflib
 import importlib
 import importlib.util
@@ -77,6 +78,51 @@ def check(kind: str, name: str) -> str:
     listed = [c for c in choices if c not in KERAS_APPLICATIONS]
     more = " and the models of Keras Applications" if kind == "model" else ""
     raise SpecError(f"unknown {kind} {name!r}{nearest(name, choices)} (known: {', '.join(listed)}{more})")
+
+
+def says(kind: str, name: str, fact: str) -> bool:
+    """
+    Return what the file of an entry says of itself in a line ``FACT = True`` or ``FACT = False``.
+
+    Parameters
+    ----------
+    kind : {"model", "dataset", "backend"}
+    name, fact : str
+
+    Returns
+    -------
+    bool
+        False where the file has no such line.
+
+    Raises
+    ------
+    SpecError
+        If the file cannot be read, or gives the fact another value.
+
+    Notes
+    -----
+    The file is read as text and not run: what it says can be known where what it imports must not be loaded.
+
+    Examples
+    --------
+    >>> says("backend", "horovod", "ONE_PROCESS_A_DEVICE"), says("backend", "mirrored", "ONE_PROCESS_A_DEVICE")
+    (True, False)
+    """
+    check(kind, name)
+    paths = [path for folder in _folders(kind) for path in (folder / f"{name}.py", folder / name / "__init__.py")]
+    path = next((path for path in paths if path.exists()), None)
+    if path is None:
+        return False
+    try:
+        lines = ast.parse(path.read_bytes()).body
+    except (OSError, SyntaxError, ValueError) as error:
+        raise SpecError(f"the {kind} {name!r} cannot be read from {path}: {error}; correct it") from error
+    for line in lines:
+        if isinstance(line, ast.Assign) and fact in [ast.unparse(target) for target in line.targets]:
+            if ast.unparse(line.value) not in ("True", "False"):
+                raise SpecError(f"the {kind} {name!r} says {ast.unparse(line)!r} in {path}; write True or False")
+            return ast.unparse(line.value) == "True"
+    return False
 
 
 def load(kind: str, name: str) -> ModuleType:

@@ -52,6 +52,24 @@ def test_a_broken_plugin_is_named(plugins) -> None:
         registry.load("model", "broken")
 
 
+@pytest.mark.parametrize(
+    ("text", "said"), [("FACT = True\n", True), ("FACT = False\n", False), ("if True:\n    FACT = True\n", False)]
+)
+def test_a_file_says_a_fact_and_is_not_run(plugins, text, said) -> None:
+    (plugins / "models" / "own.py").write_text(f"import no_such_module\n{text}")
+    assert registry.says("model", "own", "FACT") is said
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [("FACT = 1", r"says 'FACT = 1' in .*own\.py; write True or False"), ("FACT =", r"cannot be read from .*own\.py")],
+)
+def test_a_file_that_says_something_else_is_named(plugins, text, reason) -> None:
+    (plugins / "models" / "own.py").write_text(text)
+    with pytest.raises(SpecError, match=reason):
+        registry.says("model", "own", "FACT")
+
+
 def test_names_are_found_without_tensorflow() -> None:
     program = (
         "import sys; from dcbench import registry; [registry.names(k) for k in registry.KINDS];"

@@ -143,8 +143,14 @@ class Backend:
         Raises
         ------
         CheckFailed
-            Naming the first variables that differ and by how much.
+            Naming the first variables that differ and by how much; or if there are several devices, and a backend does
+            not say whether theirs are equal.
         """
+        if (devices := self.place.size * self.place.devices) > 1:
+            raise CheckFailed(
+                f"this backend ran on {devices} devices and does not say whether their weights are equal; "
+                "give it a check_weights of its own, or run it with devices=1"
+            )
         return {"weights": "one device, nothing to compare"}
 
 

@@ -29,6 +29,9 @@ from dcbench.backends._keras_horovod import (
     broadcast_state,
 )
 
+ONE_PROCESS_A_DEVICE = True
+MEETS_BY_HOROVOD = True
+
 __all__ = [
     "Backend",
     "BroadcastState",

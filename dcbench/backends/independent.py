@@ -10,6 +10,8 @@ import keras
 
 from dcbench.backends import _base
 
+ONE_PROCESS_A_DEVICE = True
+
 
 class Backend(_base.Backend):
     """N copies of `single`, each with its own shard of the data; they only start the timed block together."""

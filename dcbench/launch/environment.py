@@ -11,6 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from dcbench import registry
 from dcbench.errors import BackendUnavailable, SpecError
 from dcbench.launch.placement import Placement, Process
 from dcbench.spec import RunSpec
@@ -98,7 +99,7 @@ def transport(spec: RunSpec, device_type: str) -> str:
     ------
     BackendUnavailable
     """
-    if spec.backend != "horovod":
+    if not registry.says("backend", spec.backend, "MEETS_BY_HOROVOD"):
         return ""
     library = _horovod_library()
     built = {"nccl": b"ncclAllReduce", "mpi": b"MPI_Init_thread"}

@@ -6,13 +6,12 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from dcbench import registry
 from dcbench.errors import BackendUnavailable, SpecError
 from dcbench.spec import RunSpec
 
 if TYPE_CHECKING:
     from dcbench.hardware import Machine
-
-ONE_PROCESS_A_DEVICE = ("horovod", "independent")
 
 
 @dataclass(frozen=True)
@@ -141,7 +140,7 @@ def _shares(machine: Machine, count: int) -> list[tuple[int, ...]]:
 def _split(spec: RunSpec) -> list[list[int]]:
     """List the devices of each process."""
     devices = list(range(spec.devices))
-    return [[d] for d in devices] if spec.backend in ONE_PROCESS_A_DEVICE else [devices]
+    return [[d] for d in devices] if registry.says("backend", spec.backend, "ONE_PROCESS_A_DEVICE") else [devices]
 
 
 def _count(number: int, thing: str) -> str:
