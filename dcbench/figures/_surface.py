@@ -1,4 +1,4 @@
-"""The loss over the parameters of a small problem, as the ground on which paths are drawn."""
+"""The loss over the parameters of a small problem as the ground on which paths are drawn, and the points of a path."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ import numpy as np
 import plotly.graph_objects as go
 
 from dcbench.descent import Problem
-from dcbench.figures._style import rounded
+from dcbench.figures._style import MAX_MARKS, rounded
 from dcbench.figures._theme import QUIET
 
+COMPUTED = "computed by formula, with no run behind it"
 _LEVELS = [[0, "#FFFFFF"], [1, "#E4E7EB"]]  # of the loss, low to high
 _GRID = 61  # points of a surface along each axis
 
@@ -41,3 +42,21 @@ def add_surface(made: go.Figure, problem: Problem) -> None:
 
 def _surface_line() -> dict[str, Any]:
     return {"mode": "lines", "line": {"color": QUIET, "width": 2}, "hoverinfo": "skip", "showlegend": False}
+
+
+def thinned(points: int, lines: int) -> np.ndarray:
+    """
+    Return which points of a line to draw where `lines` such share a figure: all, or every k-th and the last.
+
+    Examples
+    --------
+    >>> thinned(5, 1).tolist(), thinned(1001, 10)[[0, 1, -1]].tolist()
+    ([0, 1, 2, 3, 4], [0, 11, 1000])
+    """
+    step = -(-points // (MAX_MARKS // (2 * lines)))
+    return np.unique(np.r_[np.arange(0, points, step), points - 1])
+
+
+def drawable(values: np.ndarray) -> list[float | None]:
+    """Return values that a browser can place; a path that diverged runs out of sight."""
+    return rounded(np.clip(values, -1e9, 1e9))

@@ -11,13 +11,12 @@ from plotly.subplots import make_subplots
 
 from dcbench.descent import SCHEDULES, Descent, Problem, rates
 from dcbench.errors import SpecError
-from dcbench.figures._style import MAX_MARKS, Figure, finished, plain, rounded
-from dcbench.figures._surface import add_surface
+from dcbench.figures._style import Figure, finished, plain, rounded
+from dcbench.figures._surface import COMPUTED, add_surface, drawable, thinned
 from dcbench.figures._theme import LINES, QUIET, SHADES, SYMBOLS
 
 _PLACES = {name: k % 4 for k, name in enumerate(("gradient descent", "momentum", "RMSprop", "Adam", *SCHEDULES))}
 _MOST_MARKED_STEPS = 120
-_COMPUTED = "computed by formula, with no run behind it"
 
 
 def plot_descent(descents: Mapping[str, Descent]) -> Figure:
@@ -43,14 +42,14 @@ def plot_descent(descents: Mapping[str, Descent]) -> Figure:
         look = _look(name, place)
         _add_path(made, descent, look)
         steps = np.arange(len(descent.losses))
-        kept = _thinned(len(steps), len(descents))
+        kept = thinned(len(steps), len(descents))
         shown = {**look, "mode": "lines", "showlegend": False, "hovertemplate": "step %{x}: loss %{y:.3g}"}
-        made.add_scatter(x=steps[kept], y=_finite(descent.losses[kept]), row=1, col=2, **shown)
+        made.add_scatter(x=steps[kept], y=drawable(descent.losses[kept]), row=1, col=2, **shown)
     made.update_xaxes(title_text="Step", rangemode="tozero", row=1, col=2)
     lowest, first = min(np.nanmin(d.losses) for d in descents.values()), max(d.losses[0] for d in descents.values())
     made.update_yaxes(title_text="Loss", **_loss_axis(lowest, first), row=1, col=2)
     most = max(len(d.rates) for d in descents.values())
-    under = [f"{len(problem.x)} examples, {most} steps; {_COMPUTED}"]
+    under = [f"{len(problem.x)} examples, {most} steps; {COMPUTED}"]
     lost = [plain(name) for name, d in descents.items() if d.ended_higher]
     under += [f"ended higher than it began: {', '.join(lost)}"] * bool(lost)
     return finished(made, f"Going down the loss of {problem.formula}", "<br>".join(under), 330)
@@ -93,7 +92,7 @@ def plot_schedules(learning_rate: float, steps: int, others: Mapping[str, Sequen
     made = go.Figure()
     for place, name in enumerate(SCHEDULES):
         look, line = _look(name, place), rates(name, learning_rate, steps)
-        kept = _thinned(steps, len(SCHEDULES))
+        kept = thinned(steps, len(SCHEDULES))
         made.add_scatter(x=np.arange(steps)[kept], y=rounded(line[kept]), **{**look, "mode": "lines"})
         if others and name in others:
             few = np.unique(np.linspace(0, steps - 1, 13).astype(int))
@@ -162,7 +161,7 @@ def plot_learning_rates(
     made = go.Figure()
     for place, (name, losses) in enumerate(curves.items()):
         look = {**_look(name, place), "mode": "lines"}
-        made.add_scatter(x=rounded(learning_rates), y=_finite(np.asarray(losses, float)), **look)
+        made.add_scatter(x=rounded(learning_rates), y=drawable(np.asarray(losses, float)), **look)
     if limit is not None:
         made.add_vline(x=limit, line={"color": QUIET, "dash": "dot", "width": 1.5})
         at = {"x": float(np.log10(limit)), "y": 1, "yref": "paper", "xanchor": "left", "showarrow": False}
@@ -171,7 +170,7 @@ def plot_learning_rates(
     smallest = [losses[int(np.argmin(learning_rates))] for losses in curves.values()]
     axis = _loss_axis(min(map(min, curves.values())), max(smallest))
     made.update_yaxes(title_text=f"Loss after {steps} steps", **axis)
-    return finished(made, "Each rule has its own right learning rate", _COMPUTED, 300)
+    return finished(made, "Each rule has its own right learning rate", COMPUTED, 300)
 
 
 def plot_optimizers(curves: Mapping[str, Sequence[float]], title: str, under: str = "") -> Figure:
@@ -220,28 +219,17 @@ def _add_path(made: go.Figure, descent: Descent, look: dict[str, Any]) -> None:
     """Draw a path, and its first and last point larger."""
     x = descent.path[:, 0]
     y = descent.path[:, 1] if descent.path.shape[1] > 1 else descent.losses
-    kept = _thinned(len(x), 4)
+    kept = thinned(len(x), 4)
     mode = "lines+markers" if len(kept) <= _MOST_MARKED_STEPS else "lines"
     first, second = (*descent.problem.parameters, "loss")[:2]
     hover = f"step %{{text}}: {first} = %{{x:.3f}}, {second} = %{{y:.3f}}"
     made.add_scatter(
-        x=_finite(x[kept]), y=_finite(y[kept]), text=kept, hovertemplate=hover, row=1, col=1, **{**look, "mode": mode}
+        x=drawable(x[kept]), y=drawable(y[kept]), text=kept, hovertemplate=hover, row=1, col=1, **{**look, "mode": mode}
     )
     ends = {**look, "mode": "markers", "showlegend": False, "hoverinfo": "skip"}
     for at, size, opened in ((0, 13, "-open"), (-1, 13, "")):
         sign = {**look["marker"], "size": size, "symbol": look["marker"]["symbol"] + opened, "line": {"width": 2}}
-        made.add_scatter(x=_finite(x[[at]]), y=_finite(y[[at]]), row=1, col=1, **{**ends, "marker": sign})
-
-
-def _thinned(points: int, lines: int) -> np.ndarray:
-    """Return which points of a line to draw: all, or every k-th and the last."""
-    step = -(-points // (MAX_MARKS // (2 * lines)))
-    return np.unique(np.r_[np.arange(0, points, step), points - 1])
-
-
-def _finite(values: np.ndarray) -> list[float | None]:
-    """Return values that a browser can place; a path that diverged runs out of sight."""
-    return rounded(np.clip(values, -1e9, 1e9))
+        made.add_scatter(x=drawable(x[[at]]), y=drawable(y[[at]]), row=1, col=1, **{**ends, "marker": sign})
 
 
 def _loss_axis(lowest: float, first: float) -> dict[str, Any]:

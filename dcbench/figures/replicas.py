@@ -14,15 +14,14 @@ from dcbench import replicas, stats
 from dcbench.descent import Problem
 from dcbench.errors import SpecError
 from dcbench.figures._lines import add_estimates, lines
-from dcbench.figures._style import MAX_MARKS, Figure, caption, finished, measured, plain, rounded
-from dcbench.figures._surface import add_surface
+from dcbench.figures._style import Figure, caption, finished, measured, plain, rounded
+from dcbench.figures._surface import COMPUTED, add_surface, drawable, thinned
 from dcbench.figures._theme import COLOURS, LINES, PALE, QUIET, SHADES, SYMBOLS, colour, marker
 from dcbench.metrics import METRICS
 from dcbench.store import Runs, tidy
 
 _SHADES = (*SHADES[1:], SHADES[0])  # grey is that of one device alone
 _TICKS = [digit * 10.0**decade for decade in range(-5, 5) for digit in (1, 2, 5)]  # of logarithmic axes
-_COMPUTED = "computed by formula, with no run behind it"
 
 
 def plot_replicas(problem: Problem, paths: np.ndarray, alone: np.ndarray | None = None, under: str = "") -> Figure:
@@ -58,22 +57,22 @@ def plot_replicas(problem: Problem, paths: np.ndarray, alone: np.ndarray | None 
     for device, path in enumerate(paths):
         made.add_scatter(**_places(problem, path), **_copy(device, len(paths)), row=1, col=1)
     apart = replicas.spread(paths)
-    kept = _thinned(len(apart), 1)
+    kept = thinned(len(apart), 1)
     line = {"mode": "lines", "line": {"color": QUIET, "width": 2}, "showlegend": False, "name": "distance"}
-    made.add_scatter(x=kept, y=_drawable(apart[kept]), hovertemplate="step %{x}: %{y:.3g}", **line, row=1, col=2)
+    made.add_scatter(x=kept, y=drawable(apart[kept]), hovertemplate="step %{x}: %{y:.3g}", **line, row=1, col=2)
     most = float(min(1.1 * apart.max(), 1e9)) or 1.0
     made.update_xaxes(title_text="Step", row=1, col=2)
     made.update_yaxes(title_text="Farthest copy from the mean", range=[-0.03 * most, most], row=1, col=2)
     end = f"up to {apart.max():.2g} from their mean" if apart.any() else "equal bit for bit at every step"
     title = f"{len(paths)} {'copy' if len(paths) == 1 else 'copies'} of {problem.formula}: {end}"
-    return finished(made, title, plain(under or f"{len(problem.x)} examples; {_COMPUTED}"), 320)
+    return finished(made, title, plain(under or f"{len(problem.x)} examples; {COMPUTED}"), 320)
 
 
 def _places(problem: Problem, path: np.ndarray) -> dict[str, Any]:
     """Return the points of a path on the loss surface, thinned."""
-    kept = path[_thinned(len(path), 10)]
+    kept = path[thinned(len(path), 10)]
     y = kept[:, 1] if kept.shape[1] > 1 else problem.loss(kept)
-    return {"x": _drawable(kept[:, 0]), "y": _drawable(y)}
+    return {"x": drawable(kept[:, 0]), "y": drawable(y)}
 
 
 def _copy(device: int, devices: int) -> dict[str, Any]:
@@ -86,15 +85,6 @@ def _copy(device: int, devices: int) -> dict[str, Any]:
         "line": {"color": shade, "width": width, "dash": LINES[min(device, 1)]},
         "marker": {"color": shade, "symbol": f"{symbol}-open", "size": 5 + 3 * (device == 0), "maxdisplayed": 15},
     }
-
-
-def _thinned(points: int, of: int) -> np.ndarray:
-    return np.unique(np.linspace(0, points - 1, min(points, MAX_MARKS // (2 * of))).astype(int))
-
-
-def _drawable(values: np.ndarray) -> list[float | None]:
-    """Return values that a browser can place; what diverged runs out of sight."""
-    return rounded(np.clip(values, -1e9, 1e9))
 
 
 def plot_reductions(times: Mapping[str, Mapping[int, Sequence[float]]], where: str) -> Figure:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import ipywidgets
 import traitlets
@@ -11,6 +12,7 @@ from plotly.io.base_renderers import PlotlyRenderer
 from dcbench import figures
 from dcbench.errors import DcbenchError
 
+THEMES = ("light", "dark")
 STYLE = {"description_width": "initial"}  # of a control: its label is never cut off
 PICK = {"width": "max-content", "max_width": "26em"}  # layout of a list to pick from
 WRAPPED = {"flex_flow": "row wrap", "align_items": "center", "grid_gap": "2px 16px"}  # layout of a row of controls
@@ -30,7 +32,7 @@ class Stage(ipywidgets.VBox):
     it, where a `FigureWidget` would bring its own five megabytes of code.
     """
 
-    theme = traitlets.Enum(("light", "dark"), "light")
+    theme = traitlets.Enum(THEMES, "light")
 
     def __init__(self) -> None:
         super().__init__()
@@ -45,6 +47,24 @@ class Stage(ipywidgets.VBox):
     def sentence(self) -> str:
         """What is shown in the place of a figure; empty where there is one."""
         return "" if self._figure is not None else str(self._place.outputs[0]["data"]["text/plain"])
+
+    def _row(self, controls: Mapping[str, ipywidgets.Widget | Sequence[Any]]) -> ipywidgets.HBox:
+        """
+        Return a row of controls.
+
+        Parameters
+        ----------
+        controls : mapping of str to widget or sequence
+            By the trait that each is named after and linked with; a sequence becomes a list to pick from.
+        """
+        made = []
+        for name, given in controls.items():
+            pick = None if isinstance(given, ipywidgets.Widget) else list(given)
+            control = given if pick is None else ipywidgets.Dropdown(options=pick, layout=PICK)
+            control.description, control.style = name.replace("_", " "), STYLE
+            traitlets.link((self, name), (control, "value"))
+            made.append(control)
+        return ipywidgets.HBox(made, layout=WRAPPED)
 
     def _show(self, draw: Callable[[], figures.Figure]) -> None:
         """Show what `draw` returns in the present theme, or, as plain text, why it cannot."""

@@ -11,7 +11,7 @@ import traitlets
 from dcbench import figures
 from dcbench.descent import RULES, SCHEDULES, Descent, Problem, descend
 from dcbench.errors import SpecError
-from dcbench.widgets._stage import PICK, STYLE, WRAPPED, Stage
+from dcbench.widgets._stage import THEMES, Stage
 
 _LOG_LOW, _LOG_HIGH = -3.0, 0.5  # powers of ten of the learning rate
 _CHOICES = ["problem", "rule", "schedule", "learning_rate", "batch", "start", "steps", "theme"]
@@ -69,29 +69,13 @@ class DescentExplorer(Stage):
         return descend(problem, *chosen, start=start)
 
     def _make_controls(self) -> None:
-        picks = {"problem": list(self._problems), "rule": list(RULES), "schedule": list(SCHEDULES)}
-        made = [self._linked(ipywidgets.Dropdown(options=v, layout=PICK), name) for name, v in picks.items()]
-        theme = self._linked(ipywidgets.Dropdown(options=["light", "dark"], layout=PICK), "theme")
-        slide = {"continuous_update": False, "style": STYLE}
+        slide = {"continuous_update": False}
         rate = ipywidgets.FloatLogSlider(min=_LOG_LOW, max=_LOG_HIGH, step=0.05, readout_format=".3g", **slide)
-        self._batch = ipywidgets.IntSlider(min=1, **slide)
-        self._start = ipywidgets.FloatSlider(step=0.1, **slide)
-        sliders = [self._linked(rate, "learning_rate"), self._linked(self._batch, "batch")]
-        sliders.append(self._linked(self._start, "start"))
-        sliders.append(self._linked(ipywidgets.IntSlider(min=10, max=300, step=10, **slide), "steps"))
-        self.children = (
-            ipywidgets.HBox([*made, theme], layout=WRAPPED),
-            ipywidgets.HBox(sliders, layout=WRAPPED),
-            self._note,
-            self._place,
-        )
-
-    def _linked(self, control: Any, name: str) -> Any:
-        control.description, control.style = name.replace("_", " "), STYLE
-        if name not in ("batch", "start"):  # their ranges follow the problem
-            control.value = getattr(self, name)
-        traitlets.link((self, name), (control, "value"))
-        return control
+        self._batch, self._start = ipywidgets.IntSlider(min=1, **slide), ipywidgets.FloatSlider(step=0.1, **slide)
+        steps = ipywidgets.IntSlider(min=10, max=300, step=10, **slide)
+        picks = {"problem": list(self._problems), "rule": list(RULES), "schedule": SCHEDULES, "theme": THEMES}
+        sliders = {"learning_rate": rate, "batch": self._batch, "start": self._start, "steps": steps}
+        self.children = (self._row(picks), self._row(sliders), self._note, self._place)
 
     def _take_problem(self, _change: Any = None) -> None:
         problem = self._problems[self.problem]

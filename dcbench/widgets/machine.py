@@ -11,7 +11,7 @@ from dcbench import figures, launch, registry
 from dcbench.errors import SpecError
 from dcbench.hardware import Machine
 from dcbench.spec import RunSpec
-from dcbench.widgets._stage import PICK, STYLE, WRAPPED, Stage
+from dcbench.widgets._stage import THEMES, Stage
 
 
 class MachineExplorer(Stage):
@@ -41,31 +41,28 @@ class MachineExplorer(Stage):
         super().__init__()
         self._machine = machine
         self.devices = min(2, max(len(machine.cores), len(machine.gpus)))
-        self.children = (ipywidgets.HBox(self._controls(), layout=WRAPPED), self._place)
+        self.children = (self._controls(), self._place)
         self.observe(self._refresh, ["backend", "devices", "cores_per_device", "device_type", "theme"])
         self._refresh()
 
     def __repr__(self) -> str:
         return f"{self._machine.name} to explore: interactive in JupyterLab"
 
-    def _controls(self) -> list[ipywidgets.Widget]:
+    def _controls(self) -> ipywidgets.HBox:
         cores = len(self._machine.cores)
         most = 2 * max(cores, len(self._machine.gpus))
         known = list(figures.COLOURS)
         backends = sorted(registry.names("backend"), key=lambda b: (known.index(b) if b in known else len(known), b))
         made = {
-            "backend": ipywidgets.Dropdown(options=backends, layout=PICK),
+            "backend": backends,
             "devices": ipywidgets.IntSlider(min=1, max=most, continuous_update=False),
             "cores_per_device": ipywidgets.IntSlider(min=1, max=2 * cores, continuous_update=False),
-            "device_type": ipywidgets.Dropdown(options=["auto", "gpu", "cpu"], layout=PICK),
-            "theme": ipywidgets.Dropdown(options=["light", "dark"], layout=PICK),
+            "device_type": ["auto", "gpu", "cpu"],
+            "theme": THEMES,
         }
         if not self._machine.gpus:
             del made["device_type"]
-        for name, control in made.items():
-            control.description, control.style = name.replace("_", " "), STYLE
-            traitlets.link((self, name), (control, "value"))
-        return list(made.values())
+        return self._row(made)
 
     def _refresh(self, _change: Any = None) -> None:
         self._show(self._draw)

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import ipywidgets
 import numpy as np
 import traitlets
 
 from dcbench import figures
 from dcbench.errors import SpecError
-from dcbench.widgets._stage import PICK, STYLE, WRAPPED, Stage
+from dcbench.widgets._stage import THEMES, Stage
 
 CONFUSION, SCORES, MISTAKES = "confusion matrix", "scores by class", "mistakes"
 
@@ -35,25 +34,13 @@ class PredictionExplorer(Stage):
         super().__init__()
         self._images, self._truth, self._predicted = images, truth, dict(predicted)
         self.set_trait("model", next(iter(self._predicted)))
-        self.children = (ipywidgets.HBox(self._controls(), layout=WRAPPED), self._place)
+        views = (CONFUSION, SCORES, MISTAKES)
+        self.children = (self._row({"model": list(self._predicted), "view": views, "theme": THEMES}), self._place)
         self.observe(self._refresh, ["model", "view", "theme"])
         self._refresh()
 
     def __repr__(self) -> str:
         return f"predictions of {len(self._predicted)} models to explore: interactive in JupyterLab"
-
-    def _controls(self) -> list[ipywidgets.Widget]:
-        picks = {
-            "model": list(self._predicted),
-            "view": [CONFUSION, SCORES, MISTAKES],
-            "theme": ["light", "dark"],
-        }
-        made = []
-        for name, options in picks.items():
-            control = ipywidgets.Dropdown(options=options, description=name, style=STYLE, layout=PICK)
-            traitlets.link((self, name), (control, "value"))
-            made.append(control)
-        return made
 
     def _refresh(self, _change: Any = None) -> None:
         self._show(self._draw)

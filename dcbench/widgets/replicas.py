@@ -12,7 +12,7 @@ import traitlets
 from dcbench import figures, replicas
 from dcbench.descent import Problem
 from dcbench.errors import SpecError
-from dcbench.widgets._stage import PICK, STYLE, WRAPPED, Stage
+from dcbench.widgets._stage import THEMES, Stage
 
 EVERY = {"every step": 1, "every 5 steps": 5, "every 20 steps": 20, "never": 0}
 SHARES = ("as they come", "sorted by x")
@@ -51,7 +51,7 @@ class ReplicaExplorer(Stage):
             raise SpecError("explore_replicas needs a problem, and was given none; give descent.linear() for one")
         self._problems = dict(problems)
         self.problem, self.learning_rate, self.steps = next(iter(self._problems)), learning_rate, steps
-        self.children = (ipywidgets.HBox(self._controls(), layout=WRAPPED), self._place)
+        self.children = (self._controls(), self._place)
         self.observe(self._refresh, _CHOICES)
         self._refresh()
 
@@ -64,20 +64,22 @@ class ReplicaExplorer(Stage):
         how = EVERY[self.averaging], self.examples == SHARES[1]
         return replicas.train(self._problems[self.problem], self.devices, self.learning_rate, self.steps, *how)
 
-    def _controls(self) -> list[ipywidgets.Widget]:
+    def _controls(self) -> ipywidgets.HBox:
         fewest = min(len(p.x) for p in self._problems.values())
-        counts = [n for n in _COUNTS if n <= fewest]
-        picks = {"problem": list(self._problems), "devices": counts, "averaging": list(EVERY), "examples": list(SHARES)}
-        made = {name: ipywidgets.Dropdown(options=values, layout=PICK) for name, values in picks.items()}
         slide: dict[str, Any] = {"continuous_update": False}
-        rate = ipywidgets.FloatLogSlider(min=_LOG_LOW, max=_LOG_HIGH, step=0.05, readout_format=".3g", **slide)
-        made |= {"learning_rate": rate, "steps": ipywidgets.IntSlider(min=10, max=300, step=10, **slide)}
-        made["theme"] = ipywidgets.Dropdown(options=["light", "dark"], layout=PICK)
-        for name, control in made.items():
-            control.description, control.style = name.replace("_", " "), STYLE
-            control.value = getattr(self, name)
-            traitlets.link((self, name), (control, "value"))
-        return list(made.values())
+        return self._row(
+            {
+                "problem": list(self._problems),
+                "devices": [n for n in _COUNTS if n <= fewest],
+                "averaging": list(EVERY),
+                "examples": SHARES,
+                "learning_rate": ipywidgets.FloatLogSlider(
+                    min=_LOG_LOW, max=_LOG_HIGH, step=0.05, readout_format=".3g", **slide
+                ),
+                "steps": ipywidgets.IntSlider(min=10, max=300, step=10, **slide),
+                "theme": THEMES,
+            }
+        )
 
     def _refresh(self, _change: Any = None) -> None:
         self._show(self._draw)

@@ -12,7 +12,7 @@ from dcbench.errors import SpecError
 from dcbench.figures.timeline import typical_step
 from dcbench.record import Record
 from dcbench.timeline import Timeline
-from dcbench.widgets._stage import PICK, STYLE, WRAPPED, Stage
+from dcbench.widgets._stage import THEMES, Stage
 
 
 class TimelineExplorer(Stage):
@@ -34,23 +34,17 @@ class TimelineExplorer(Stage):
         super().__init__()
         self._timeline, self._record = timeline, record
         self.step = typical_step(timeline)
-        self.children = (ipywidgets.HBox(self._controls(), layout=WRAPPED), self._place)
+        self.children = (self._controls(), self._place)
         self.observe(self._refresh, ["step", "theme"])
         self._refresh()
 
     def __repr__(self) -> str:
         return f"{self._timeline.steps()['step'].nunique()} steps to explore: interactive in JupyterLab"
 
-    def _controls(self) -> list[ipywidgets.Widget]:
+    def _controls(self) -> ipywidgets.HBox:
         known = self._timeline.steps()["step"]
-        made = {
-            "step": ipywidgets.IntSlider(min=known.min(), max=known.max(), continuous_update=False),
-            "theme": ipywidgets.Dropdown(options=["light", "dark"], layout=PICK),
-        }
-        for name, control in made.items():
-            control.description, control.style = name, STYLE
-            traitlets.link((self, name), (control, "value"))
-        return list(made.values())
+        step = ipywidgets.IntSlider(min=known.min(), max=known.max(), continuous_update=False)
+        return self._row({"step": step, "theme": THEMES})
 
     def _refresh(self, _change: Any = None) -> None:
         self._show(lambda: figures.plot_timeline(self._timeline, self.step, self._record))
