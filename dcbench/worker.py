@@ -77,7 +77,7 @@ def _run(job: dict[str, Any], payload: bytes, report: Any) -> dict[str, Any]:
 
     def stage(name: str) -> None:
         load[name] = _cpu_times()
-        events.write({"state": name})
+        events.write({"state": name, "pid": os.getpid()})
         report(name)
 
     summary = Training(spec, place, own, events, stage, cache_dir()).run()

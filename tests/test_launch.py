@@ -19,7 +19,7 @@ import psutil
 import pytest
 
 from dcbench import BackendUnavailable, Record, RunSpec, SpecError, WorkerFailed, hardware, store
-from dcbench.launch import Handle, describe, engine, engine_status, lock, run, stop_engines
+from dcbench.launch import Handle, describe, engine, engine_status, lock, run, running, stop_engines
 
 STAND_IN = "stand_in_worker:main"
 LIMIT_S = 240  # other measurements on this machine come first
@@ -138,6 +138,7 @@ def test_cancel_keeps_what_was_done_and_kills_what_ignores_it() -> None:
     handle = start("stubborn")
     until((handle.run_dir / "ready").exists)
     until(lambda: handle.status == "training")
+    assert running(handle.run_id) is handle and running("another") is None
     handle.cancel()
     handle.cancel()
     record = handle.result(LIMIT_S)
@@ -145,6 +146,7 @@ def test_cancel_keeps_what_was_done_and_kills_what_ignores_it() -> None:
     assert [w["exit"] for w in record.workers] == [-signal.SIGTERM, -signal.SIGKILL]
     assert record.rank_loss.shape == (2, 2) and record.metrics == {}
     assert handle.status == "cancelled" and handle.done
+    assert running(handle.run_id) is None
 
 
 @pytest.mark.parametrize("lasting", [False, True])

@@ -8,6 +8,7 @@ import json
 import multiprocessing
 import os
 import shutil
+import subprocess
 
 import pandas as pd
 import pytest
@@ -49,7 +50,24 @@ def test_a_run_is_created_written_and_read(root) -> None:
         record = store.load_record(name, root)
         assert (record.run_id, record.path) == (run_dir.name, str(run_dir))
         assert record.step_s.shape == (2, 40)
-    assert sorted(p.name for p in run_dir.iterdir()) == ["record.json", "spec.json"]
+    assert sorted(p.name for p in run_dir.iterdir()) == ["owner.json", "record.json", "spec.json"]
+
+
+def test_a_run_is_owned_while_the_process_that_makes_it_lives(root) -> None:
+    run_dir = keep(root)
+    assert store.owner(run_dir)["pid"] == os.getpid()
+    assert store.is_owned(run_dir)
+    about = store.owner(run_dir)
+    with subprocess.Popen(["sleep", "60"]) as other:
+        given_anew = about | {"pid": other.pid}  # a number in use, of a process that started later
+        (run_dir / "owner.json").write_text(json.dumps(given_anew))
+        assert not store.is_owned(run_dir)
+        (run_dir / "owner.json").write_text(json.dumps(given_anew | {"host": "elsewhere"}))
+        assert store.is_owned(run_dir)  # nothing can be seen there
+        other.kill()
+    for damaged in ("", "[]", "{}", json.dumps(about | {"pid": "x"})):
+        (run_dir / "owner.json").write_text(damaged)
+        assert not store.is_owned(run_dir)
 
 
 def test_ids_sort_by_time(root, monkeypatch) -> None:
@@ -181,7 +199,7 @@ def test_a_full_or_unwritable_folder_is_one_sentence_and_leaves_nothing(root, mo
     with pytest.raises(StoreError):
         store.create({}, "h", root)
     assert (run_dir / "record.json").read_bytes() == before
-    assert sorted(p.name for p in run_dir.iterdir()) == ["record.json", "spec.json"]
+    assert sorted(p.name for p in run_dir.iterdir()) == ["owner.json", "record.json", "spec.json"]
     assert len(index.run_directories(root)) == 1
 
 

@@ -376,6 +376,8 @@ def stand_ins(*does: str) -> list[RunSpec]:
 def test_cancel_ends_the_run_and_starts_no_other(tmp_path: Path) -> None:
     under_way = dcbench.sweep(stand_ins("sleep"), repeats=1, canary=False, root=tmp_path, **STAND_IN)
     until(lambda: under_way.running and under_way.running.status == "training", LIMIT_S)
+    assert running.running_sweep() is under_way is running.running_sweep(under_way.sweep_id)
+    assert running.running_sweep("another") is None
     assert under_way.progress.spec == stand_ins("sleep")[0] and "under way, 0 of 1 runs" in repr(under_way)
     with pytest.raises(TimeoutError):
         under_way.result(0.01)

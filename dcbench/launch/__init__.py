@@ -10,6 +10,7 @@ from typing import Any
 
 _HOMES = {
     "run": "handle",
+    "running": "handle",
     "Handle": "handle",
     "describe": "describing",
     "stop_engines": "engine",

@@ -72,6 +72,11 @@ def run(
     return handle
 
 
+def running(run_id: str) -> Handle | None:
+    """Return the run of that name if this process makes it and it is under way."""
+    return next((h for h in list(_handles) if h.run_id == run_id and not h.done), None)
+
+
 class Handle(Waiting[Record]):
     """
     A run under way.

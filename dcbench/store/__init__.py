@@ -3,10 +3,10 @@
 It knows nothing of how a run is made, nor what its numbers mean.
 """
 
+from dcbench.store.begun import create, is_owned, owner
 from dcbench.store.runs import (
     cache_dir,
     check_removable,
-    create,
     find_run,
     is_run_id,
     load_record,
@@ -19,6 +19,7 @@ from dcbench.store.runs import (
 from dcbench.store.table import COLUMNS, Runs, by_time, export, load_records, load_sweep, tidy, write
 
 __all__ = [
-    "COLUMNS", "Runs", "by_time", "cache_dir", "check_removable", "create", "export", "find_run", "is_run_id",
-    "load_record", "load_records", "load_sweep", "new_id", "read_events", "remove", "root", "samples", "tidy", "write",
+    "COLUMNS", "Runs", "by_time", "cache_dir", "check_removable", "create", "export", "find_run", "is_owned",
+    "is_run_id", "load_record", "load_records", "load_sweep", "new_id", "owner", "read_events", "remove",
+    "root", "samples", "tidy", "write",
 ]  # fmt: skip

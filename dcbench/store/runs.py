@@ -9,7 +9,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -54,41 +54,6 @@ def new_id() -> str:
     return f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
 
 
-def create(spec: Mapping[str, Any], spec_hash: str, root: Path | None = None) -> Path:
-    """
-    Make the directory of a new run and write its ``spec.json``.
-
-    Parameters
-    ----------
-    spec : mapping
-        As from ``RunSpec.to_dict``.
-    spec_hash : str
-    root : Path, optional
-        Folder of all runs.
-
-    Returns
-    -------
-    Path
-        The directory; its name is the run's id, which sorts by time.
-
-    Raises
-    ------
-    StoreError
-        If the folder cannot be written; nothing is left behind.
-    """
-    base = _base(root)
-    with _explained("keep a run", base):
-        base.mkdir(parents=True, exist_ok=True)
-        run_dir = base / new_id()
-        run_dir.mkdir()
-    try:
-        write_atomically(run_dir / "spec.json", _json({**spec, "spec_hash": spec_hash}, indent=1))
-    except BaseException:
-        shutil.rmtree(run_dir, ignore_errors=True)
-        raise
-    return run_dir
-
-
 def write_record(record: Record, run_dir: Path) -> Path:
     """
     Write ``record.json`` whole or not at all.
@@ -98,7 +63,7 @@ def write_record(record: Record, run_dir: Path) -> Path:
     StoreError
         If the folder is unwritable or full, or the record larger than ``MAX_RECORD_BYTES``.
     """
-    text = _json(record.to_dict())
+    text = encoded(record.to_dict())
     if len(text) > MAX_RECORD_BYTES:
         raise StoreError(
             f"the record of run {record.run_id!r} takes {len(text)} bytes, more than {MAX_RECORD_BYTES}; "
@@ -133,7 +98,7 @@ def load_record(run: str | Path, root: Path | None = None) -> Record:
 
 def find_run(run: str | Path, root: Path | None = None) -> Path:
     """Return the directory of a run's id, or an existing path as it is."""
-    base = _base(root)
+    base = base_of(root)
     if isinstance(run, str) and is_run_id(run) and (base / run).is_dir():
         return base / run
     if Path(run).expanduser().exists():
@@ -152,7 +117,7 @@ def check_removable(run_id: str, root: Path | None = None) -> Path:
     StoreError
         If `run_id` is not the id of a run in `root`.
     """
-    base = _base(root)
+    base = base_of(root)
     run_dir = base / run_id
     if not is_run_id(run_id) or not any((run_dir / name).is_file() for name in (RECORD_FILE, "spec.json")):
         raise StoreError(f"{run_id!r} is not the id of a run in {base}; list them with 'dcbench runs list'")
@@ -169,7 +134,7 @@ def remove(run_id: str, root: Path | None = None) -> None:
         If `run_id` is not the id of a run in `root`, or cannot be deleted.
     """
     run_dir = check_removable(run_id, root)
-    with _explained(f"delete run {run_id!r}", run_dir.parent):
+    with explained(f"delete run {run_id!r}", run_dir.parent):
         shutil.rmtree(run_dir)
 
 
@@ -239,7 +204,7 @@ def write_atomically(path: Path, content: bytes) -> None:
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(3)}")
     try:
-        with _explained(f"write {path.name}", path.parent), open(temporary, "xb") as file:
+        with explained(f"write {path.name}", path.parent), open(temporary, "xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
@@ -259,16 +224,18 @@ def _sync_folder(folder: Path) -> None:
         os.close(number)
 
 
-def _base(given: Path | None) -> Path:
+def base_of(given: Path | None) -> Path:
+    """Return the folder of all runs: that given, else `root`."""
     return root() if given is None else Path(given)
 
 
-def _json(value: Any, indent: int | None = None) -> bytes:
+def encoded(value: Any, indent: int | None = None) -> bytes:
+    """Return JSON; what is not finite or not plain is refused."""
     return json.dumps(value, allow_nan=False, indent=indent).encode()
 
 
 @contextlib.contextmanager
-def _explained(doing: str, folder: Path) -> Iterator[None]:
+def explained(doing: str, folder: Path) -> Iterator[None]:
     """Turn an `OSError` into the sentence of a `StoreError`."""
     try:
         yield

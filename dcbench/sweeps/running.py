@@ -92,6 +92,12 @@ def sweep(
     return made
 
 
+def running_sweep(sweep_id: str | None = None) -> Sweep | None:
+    """Return the sweep of that name, or any, the newest first, if this process makes it and it is under way."""
+    under_way = sorted((s for s in list(_sweeps) if not s.done), key=lambda s: s.sweep_id, reverse=True)
+    return next((s for s in under_way if sweep_id in (None, s.sweep_id)), None)
+
+
 class Sweep(Waiting[SweepResult]):
     """
     A sweep under way.

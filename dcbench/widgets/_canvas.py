@@ -1,0 +1,105 @@
+"""A figure that changes while it is looked at, or is clicked: one Plotly widget, and only what changed is sent to it.
+
+Everything else is shown by `dcbench.widgets._stage`, which leaves less behind in a notebook.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import ipywidgets
+import plotly.graph_objects as go
+
+from dcbench import figures
+
+Clicked = Callable[[int, int, Any], None]
+
+
+class Canvas(ipywidgets.VBox):
+    """
+    A place for a figure that is drawn again and again.
+
+    Parameters
+    ----------
+    figure : Figure
+        The first to be shown.
+    """
+
+    def __init__(self, figure: figures.Figure) -> None:
+        super().__init__()
+        self._callbacks: list[Clicked] = []
+        self._place(figure)
+
+    @property
+    def figure(self) -> figures.Figure:
+        """What is shown, as a value of its own."""
+        return figures.Figure(self._figure)
+
+    def draw(self, figure: figures.Figure) -> None:
+        """Show another figure: in one message of what changed where the traces are of the same kinds, else anew."""
+        then, self._figure = self._figure, figure
+        if [_form(t) for t in figure.data] != [_form(t) for t in then.data]:
+            self._place(figure)
+            return
+        with self._widget.batch_update():
+            for trace, new, old in zip(self._widget.data, figure.data, then.data, strict=True):
+                trace.update(_changed(_set(new), _set(old)), overwrite=True)
+            self._widget.layout.update(_changed(_set(figure.layout), _set(then.layout)), overwrite=True)
+
+    def change(self, traces: Mapping[int, Mapping[str, Any]], layout: Mapping[str, Any] | None = None) -> None:
+        """
+        Change some properties of traces, by their number, and of the layout, in one message; far cheaper than `draw`.
+
+        Values are those of Plotly, ``{"x": …, "y": …}``; arrays of NumPy are sent as they are in memory.
+        """
+        with self._widget.batch_update():
+            for number, values in traces.items():
+                self._widget.data[number].update(values, overwrite=True)
+                self._figure.data[number].update(values, overwrite=True)
+            self._widget.layout.update(layout or {})
+            self._figure.layout.update(layout or {})
+
+    def on_click(self, callback: Clicked) -> None:
+        """Call `callback` with the numbers of the trace and the point and the point's custom data, at each click."""
+        self._callbacks.append(callback)
+
+    def _place(self, figure: figures.Figure) -> None:
+        self._figure, self._widget = figure, go.FigureWidget(figure)
+        self._widget._config = dict(figures.CONFIG)
+        for number, trace in enumerate(self._widget.data):
+            trace.on_click(lambda trace, points, _state, n=number: self._clicked(n, trace, points))
+        self.children = (self._widget,)
+
+    def _clicked(self, number: int, trace: Any, points: Any) -> None:
+        for point in points.point_inds:
+            about = None if trace.customdata is None else trace.customdata[point]
+            for callback in self._callbacks:
+                callback(number, point, about)
+
+
+def _form(trace: Any) -> tuple[Any, ...]:
+    return tuple(trace[name] for name in ("type", "mode", "xaxis", "yaxis") if name in trace)
+
+
+def _set(part: Any) -> dict[str, Any]:
+    """Return the properties of a trace or a layout that are set, arrays as they are; the template never changes."""
+    values = {name: part[name] for name in part if name not in ("template", "uid")}
+    plain = {n: v.to_plotly_json() if hasattr(v, "to_plotly_json") else v for n, v in values.items()}
+    return {n: v for n, v in plain.items() if v is not None and not (isinstance(v, dict) and not v)}
+
+
+def _changed(new: dict[str, Any], old: dict[str, Any]) -> dict[str, Any]:
+    """Return what differs; what is gone is None."""
+    names = (*new, *(n for n in old if n not in new))
+    return {n: new.get(n) for n in names if not _same(new.get(n), old.get(n))}
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether two descriptions are equal; arrays are compared by value."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_same(one[k], other[k]) for k in one)
+    try:
+        return bool(one == other)
+    except ValueError:  # arrays
+        return len(one) == len(other) and bool((one == other).all())
