@@ -48,6 +48,8 @@ def test_a_change_of_data_is_one_message(sent: list[Any]) -> None:
     assert len(sent) == 1 and "'y'" in str(sent[0]) and "another" in str(sent[0])
     assert canvas.figure.data[0].y.tolist() == [1, 2] and canvas.figure.layout.title.text == "another"
     assert canvas.figure.data[0].name == "loss"
+    canvas.draw(line(3, 2, 1))  # is compared with what is shown, not with what was drawn
+    assert canvas.figure.data[0].y.tolist() == [3, 2, 1] and canvas.figure.layout.title.text == "a title"
 
 
 def test_what_is_gone_is_taken_away() -> None:

@@ -34,11 +34,11 @@ class Canvas(ipywidgets.VBox):
     @property
     def figure(self) -> figures.Figure:
         """What is shown, as a value of its own."""
-        return figures.Figure(self._figure)
+        return figures.Figure(self._widget)
 
     def draw(self, figure: figures.Figure) -> None:
         """Show another figure: in one message of what changed where the traces are of the same kinds, else anew."""
-        then, self._figure = self._figure, figure
+        then, self._drawn = self._drawn or figures.Figure(self._widget), figure
         if [_form(t) for t in figure.data] != [_form(t) for t in then.data]:
             self._place(figure)
             return
@@ -56,16 +56,16 @@ class Canvas(ipywidgets.VBox):
         with self._widget.batch_update():
             for number, values in traces.items():
                 self._widget.data[number].update(values, overwrite=True)
-                self._figure.data[number].update(values, overwrite=True)
             self._widget.layout.update(layout or {})
-            self._figure.layout.update(layout or {})
+        self._drawn = None
 
     def on_click(self, callback: Clicked) -> None:
         """Call `callback` with the numbers of the trace and the point and the point's custom data, at each click."""
         self._callbacks.append(callback)
 
     def _place(self, figure: figures.Figure) -> None:
-        self._figure, self._widget = figure, go.FigureWidget(figure)
+        self._drawn: figures.Figure | None = figure  # None where the widget has been changed since
+        self._widget = go.FigureWidget(figure)
         self._widget._config = dict(figures.CONFIG)
         for number, trace in enumerate(self._widget.data):
             trace.on_click(lambda trace, points, _state, n=number: self._clicked(n, trace, points))
