@@ -30,7 +30,9 @@ from dcbench.figures.replicas import (
     plot_speedup_by_batch,
 )
 from dcbench.figures.run import plot_run
+from dcbench.figures.runs import plot_runs
 from dcbench.figures.scaling import plot_scaling, scaling_summary
+from dcbench.figures.series import series_map
 from dcbench.figures.steps import plot_step_times
 from dcbench.figures.target import plot_time_to_target
 from dcbench.figures.throughput import plot_throughput
@@ -42,7 +44,7 @@ __all__ = [
     "marker", "plot_comparison", "plot_confusion", "plot_cross_entropy", "plot_descent", "plot_drift", "plot_effects",
     "plot_fit", "plot_learning", "plot_learning_rate_scaling", "plot_learning_rates", "plot_loss", "plot_loss_distance",
     "plot_machine", "plot_memory", "plot_mistakes", "plot_models", "plot_optimizers", "plot_reductions",
-    "plot_replicas", "plot_run", "plot_scaling", "plot_scaling_law", "plot_schedules", "plot_scores",
+    "plot_replicas", "plot_run", "plot_runs", "plot_scaling", "plot_scaling_law", "plot_schedules", "plot_scores",
     "plot_speedup_by_batch", "plot_step_times", "plot_throughput", "plot_time_to_target", "plot_timeline",
-    "rank_distance", "scaling_summary", "tidy",
+    "rank_distance", "scaling_summary", "series_map", "tidy",
 ]  # fmt: skip
