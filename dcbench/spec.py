@@ -57,6 +57,8 @@ class Training:
     evaluate_every: int = option(50, "steps between evaluations while a target accuracy is sought", low=1)
     evaluate: bool = option(False, "evaluate on the test split after training")
     save_model: bool = option(False, "save the trained model in the run directory")
+    tensorboard: bool = option(False, "leave TensorBoard logs in the run directory, written after the measurement")
+    profile_steps: int = option(0, "further steps after all results, profiled for TensorBoard", low=0, high=1000)
 
     def __post_init__(self) -> None:
         check_fields(self)

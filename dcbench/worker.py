@@ -80,9 +80,11 @@ def _run(job: dict[str, Any], payload: bytes, report: Any) -> dict[str, Any]:
         events.write({"state": name, "pid": os.getpid()})
         report(name)
 
-    summary = Training(spec, place, own, events, stage, cache_dir()).run()
+    training = Training(spec, place, own, events, stage, cache_dir())
+    summary = training.run() | _about_process(place.gpus)
+    training.leave_logs()  # after the look at peaks of memory, to which they add
     events.close()
-    return summary | _about_process(place.gpus) | {"load": load}
+    return summary | {"flags": training.flags, "load": load}
 
 
 def _cpu_times() -> dict[str, Any]:
@@ -143,5 +145,6 @@ if __name__ == "__main__":
     descriptor = os.environ.pop("DCBENCH_CHANNEL_FD", None)
     if descriptor is None:
         raise WorkerFailed("dcbench.worker is started by dcbench.run, not by hand")
+    channel.answer_with_stacks()
     with socket.socket(fileno=int(descriptor)) as parent:
         sys.exit(main(parent))

@@ -25,6 +25,7 @@ FORMATS = ("csv", "json", "parquet")
 VERSIONS = ("dcbench", "python", "tensorflow", "keras", "horovod")
 _RUN = ("run_id", "status", "reason", "kind", "started_utc", "duration_s", "spec_hash")
 _SPEC = (*spec.field_names(), "global_batch")
+_SINCE = {"tensorboard": False, "profile_steps": 0}  # what older records, which lack these fields, were made with
 _FACTS = {  # column: where a record has it
     "sweep": ("sweep", "id"),
     "round": ("sweep", "round"),
@@ -149,7 +150,7 @@ def row(record: Record) -> dict[str, Any]:
     """Return a record's row: plain values by column."""
     whole = dataclasses.replace(record, samples=[]).to_dict()
     found = {n: whole[n] for n in _RUN}
-    found |= {n: _cell(record.spec.get(n)) for n in _SPEC}
+    found |= {n: _cell(record.spec.get(n, _SINCE.get(n))) for n in _SPEC}
     found |= {n: whole["metrics"].get(n) for n in METRICS}
     found |= {n: _cell(whole[part].get(key)) for n, (part, key) in _FACTS.items()}
     found |= {f"{n}_version": whole["versions"].get(n) for n in VERSIONS}

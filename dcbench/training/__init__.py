@@ -14,18 +14,20 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
-from dcbench import datasets, models, registry
+from dcbench import datasets, models, registry, store
 from dcbench.backends._base import Backend, Place
 from dcbench.errors import SpecError
 from dcbench.spec import RunSpec
+from dcbench.store.logs import logs_dir
 from dcbench.timing import EventFile, StepLog
+from dcbench.training import logs
 from dcbench.training.checks import DIGESTED_STEPS, check_data, check_random_state, check_same_source
 from dcbench.training.evaluation import Evaluator
 from dcbench.training.optimization import make_loss, make_optimizer
 from dcbench.training.state import Snapshot, sizes
 from dcbench.training.steps import Stepper
+from dcbench.training.tail import train_tail
 from dcbench.training.warmup import settle
 
 Report = Callable[[str], None]
@@ -60,6 +62,7 @@ class Training:
     ) -> None:
         self.spec, self.place, self.events, self.report = spec, place, events, report
         self.flags: list[str] = []
+        logs.check_available(spec)
         report("building")
         self.backend: Backend = registry.load("backend", spec.backend).Backend(place)
         keras.utils.set_random_seed(spec.seed)
@@ -146,6 +149,27 @@ class Training:
             "flags": self.flags,
         }
 
+    def leave_logs(self) -> None:
+        """Write TensorBoard's scalars and profile further steps, as asked; call it after all that counts.
+
+        What goes wrong becomes a flag: the run's results are there already.
+        """
+        spec, first = self.spec, self.place.rank == 0
+        folder = logs_dir(self.place.run_dir)
+        try:
+            if spec.tensorboard:
+                self.report("writing logs")
+                self.backend.barrier("logs")
+                if first:
+                    events, _ = store.read_events(Path(self.place.run_dir) / "events.jsonl")
+                    logs.write_scalars(logs.read(events, logs.epoch_s()), spec, folder)
+            if spec.profile_steps:
+                self.report("profiling")
+                iterator = self._iterator(spec.profile_steps + self.stepper.steps_per_call)
+                logs.profile(self.stepper, iterator, spec.profile_steps, folder if first else None)
+        except Exception as error:
+            self.flags.append(f"logs for TensorBoard are incomplete ({type(error).__name__}: {error})")
+
     def _iterator(self, steps: int) -> Any:
         rank, size = self.backend.shard
         return self.backend.iterator(datasets.batches(self.data, self.order, rank, size, 0, steps))
@@ -226,26 +250,12 @@ class Training:
         return self._evaluate(step)
 
     def _train_tail(self) -> None:
-        """Train on the short rest of the last epoch, untimed, each micro-batch weighted by its true count."""
+        """Train on the short rest of the last epoch, untimed."""
         ids = self.order.tail(self.spec.epochs)
         if self.data.x is None:
             self.flags.append(f"{len(ids)} examples at the end of the last epoch were left out")
             return
-        of_ranks = np.array_split(ids, self.spec.devices)
-        micro = [np.array_split(of_ranks[r], self.spec.accumulation) for r in self.backend.ranks]
-
-        def rows(array: np.ndarray, part: np.ndarray) -> tf.Tensor:
-            return tf.convert_to_tensor(array[part if len(part) else ids[:1]])  # a row that weighs nothing
-
-        xs, ys, weights = (
-            [self.backend.hand_out(list(values)) for values in zip(*by_rank, strict=True)]
-            for by_rank in (
-                [[rows(self.data.x, p) for p in parts] for parts in micro],
-                [[rows(self.data.y, p) for p in parts] for parts in micro],
-                [[tf.constant(len(p) * self.spec.devices / len(ids), tf.float32) for p in parts] for parts in micro],
-            )
-        )
-        self.stepper.tail(xs, ys, weights)
+        train_tail(ids, self.data, self.spec, self.backend, self.stepper)
         self.tail_trained = len(ids)
 
     def _check(self, log: StepLog) -> dict[str, Any]:
