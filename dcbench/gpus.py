@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -72,6 +73,40 @@ def inspect_gpus() -> tuple[tuple[Gpu, ...], tuple[Link, ...], str]:
     if gpus:
         return gpus, links, ""
     return (), (), f"CUDA_VISIBLE_DEVICES hides all {len(every)} GPUs" if every else "the driver has no GPU"
+
+
+def in_use(indices: Iterable[int]) -> dict[int, tuple[int, float]]:
+    """
+    Ask NVML what GPUs are doing at this moment.
+
+    Parameters
+    ----------
+    indices : iterable of int
+        As NVML counts.
+
+    Returns
+    -------
+    dict of int to (int, float)
+        Memory in use (B), by whatever process, and the share of the driver's last sampling period in which a kernel
+        ran. A GPU that does not answer is left out.
+    """
+    try:
+        nvml = _nvml()
+        nvml.nvmlInit()
+    except ImportError:
+        return {}
+    except nvml.NVMLError:
+        return {}
+    found = {}
+    for index in indices:
+        try:
+            handle = nvml.nvmlDeviceGetHandleByIndex(index)
+            used = int(nvml.nvmlDeviceGetMemoryInfo(handle).used)
+            found[index] = used, nvml.nvmlDeviceGetUtilizationRates(handle).gpu / 100
+        except nvml.NVMLError:
+            continue
+    nvml.nvmlShutdown()
+    return found
 
 
 def visible(gpus: list[Gpu], setting: str | None) -> tuple[Gpu, ...]:

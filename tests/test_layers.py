@@ -20,7 +20,7 @@ ENGINE = {"datasets", "models", "backends", "timing", "training", "worker"}
 CONTROL = {"launch", "sweeps"}
 ANALYSIS = {
     "catalogue", "comparison", "findings", "descent", "effects", "replicas", "timeline", "bottleneck", "perfmodel",
-    "cost", "selection",
+    "cost", "selection", "watching",
 }  # fmt: skip
 VIEWS = {"terminal", "figures", "widgets", "doctor", "batch", "cli", "__main__"}
 LAYERS = (CONTRACT, FACTS, ENGINE, CONTROL, ANALYSIS, VIEWS)

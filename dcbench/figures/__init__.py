@@ -18,6 +18,7 @@ from dcbench.figures.descent import (
 from dcbench.figures.drift import plot_drift, plot_loss_distance, rank_distance
 from dcbench.figures.effects import plot_effects
 from dcbench.figures.law import plot_scaling_law
+from dcbench.figures.live import plot_live
 from dcbench.figures.loss import EARLY_STEPS, loss_differences, plot_loss
 from dcbench.figures.machine import plot_machine
 from dcbench.figures.memory import plot_memory
@@ -41,10 +42,11 @@ from dcbench.store import tidy
 
 __all__ = [
     "COLOURS", "CONFIG", "EARLY_STEPS", "MARKERS", "MAX_MARKS", "Figure", "caption", "colour", "loss_differences",
-    "marker", "plot_comparison", "plot_confusion", "plot_cross_entropy", "plot_descent", "plot_drift", "plot_effects",
-    "plot_fit", "plot_learning", "plot_learning_rate_scaling", "plot_learning_rates", "plot_loss", "plot_loss_distance",
-    "plot_machine", "plot_memory", "plot_mistakes", "plot_models", "plot_optimizers", "plot_reductions",
-    "plot_replicas", "plot_run", "plot_runs", "plot_scaling", "plot_scaling_law", "plot_schedules", "plot_scores",
-    "plot_speedup_by_batch", "plot_step_times", "plot_throughput", "plot_time_to_target", "plot_timeline",
-    "rank_distance", "scaling_summary", "series_map", "tidy",
+    "marker", "plot_comparison", "plot_confusion", "plot_cross_entropy", "plot_descent", "plot_drift",
+    "plot_effects", "plot_fit", "plot_learning", "plot_learning_rate_scaling", "plot_learning_rates", "plot_live",
+    "plot_loss", "plot_loss_distance", "plot_machine", "plot_memory", "plot_mistakes", "plot_models",
+    "plot_optimizers", "plot_reductions", "plot_replicas", "plot_run", "plot_runs", "plot_scaling",
+    "plot_scaling_law", "plot_schedules", "plot_scores", "plot_speedup_by_batch", "plot_step_times",
+    "plot_throughput", "plot_time_to_target", "plot_timeline", "rank_distance", "scaling_summary", "series_map",
+    "tidy",
 ]  # fmt: skip

@@ -1,6 +1,7 @@
 """Widgets for JupyterLab: controls around the figures of `dcbench.figures`, and nothing drawn of their own."""
 
 from dcbench.widgets.descent import DescentExplorer, explore_descent
+from dcbench.widgets.live import LiveRun, live_run
 from dcbench.widgets.losses import LossExplorer, explore_losses
 from dcbench.widgets.machine import MachineExplorer, explore_machine
 from dcbench.widgets.predictions import PredictionExplorer, explore_predictions
@@ -10,6 +11,7 @@ from dcbench.widgets.timeline import TimelineExplorer, explore_timeline
 
 __all__ = [
     "DescentExplorer",
+    "LiveRun",
     "LossExplorer",
     "MachineExplorer",
     "PredictionExplorer",
@@ -23,4 +25,5 @@ __all__ = [
     "explore_replicas",
     "explore_scaling",
     "explore_timeline",
+    "live_run",
 ]

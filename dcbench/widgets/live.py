@@ -1,0 +1,284 @@
+"""Watch a run: where it is, how long it will take, its loss, throughput, step times and memory, and a Stop button.
+
+The view belongs to the page; the run does not: closing the page stops nothing, and a new view shows it as it stands.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+import weakref
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import ipywidgets
+import numpy as np
+import traitlets
+
+from dcbench import figures, launch, store
+from dcbench.errors import SpecError, StoreError
+from dcbench.figures.live import live_parts
+from dcbench.launch import Handle
+from dcbench.record import Record
+from dcbench.store import tidy
+from dcbench.store.index import run_directories
+from dcbench.terminal import clean, quantity
+from dcbench.watching import UNDER_WAY, Use, Watch
+from dcbench.widgets._canvas import Canvas
+from dcbench.widgets._front import PERIOD_S, follow, followed, has_front_end, ticking
+from dcbench.widgets._stage import WRAPPED
+from dcbench.widgets._summary import summary, used
+
+USE_EVERY_S = 1.0  # memory and cores are looked at this often
+_views: weakref.WeakSet[LiveRun] = weakref.WeakSet()
+
+
+class LiveRun(ipywidgets.VBox):
+    """
+    A run as it stands, brought up to date while it is under way.
+
+    ``await`` it for the record; in a notebook that runs in batch, it says meanwhile how far the run is.
+
+    Parameters
+    ----------
+    watch : Watch
+    handle : Handle or None
+        Where this process makes the run: only then can it be stopped from here.
+    period_s : float
+        Between two looks.
+
+    Attributes
+    ----------
+    run_id, status, stage : str
+        As of `dcbench.watching.Watch`.
+    steps_done : int
+    steps_total : int or None
+    record : Record or None
+    """
+
+    run_id = traitlets.Unicode()
+    status = traitlets.Unicode()
+    stage = traitlets.Unicode()
+    steps_done = traitlets.Int()
+    steps_total = traitlets.Int(None, allow_none=True)
+
+    def __init__(self, watch: Watch, handle: Handle | None = None, period_s: float = PERIOD_S) -> None:
+        super().__init__()
+        self._watch, self._handle, self._period_s = watch, handle, period_s
+        self._use: list[Use] = []
+        self._used_s, self._drawn = -math.inf, False
+        self._canvas: Canvas | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._sent: list[tuple[int, dict[str, Any]]] = []
+        self._headings: list[str] = []
+        self._make_parts()
+        self.look()
+        if has_front_end():
+            self._take_over()
+            self._task = None if watch.ended else ticking(self.look, period_s)
+        _views.add(self)
+
+    def __repr__(self) -> str:
+        return clean(f"{self._name()}: {self.line}")
+
+    @property
+    def record(self) -> Record | None:
+        """The run's record, once there is one."""
+        return self._watch.record
+
+    @property
+    def figure(self) -> figures.Figure:
+        """What is drawn, as a value of its own for a report."""
+        return figures.plot_live(self._watch, self._use)
+
+    @property
+    def line(self) -> str:
+        """Where the run is, in a few words."""
+        watch = self._watch
+        if watch.ended:
+            return f"{watch.status}{': ' if watch.reason else ''}{watch.reason}"
+        if watch.stage == "warming up":
+            return f"warming up · step {watch.warmup_steps:,}"
+        if not watch.steps_done:
+            return watch.stage
+        of = f" of {watch.steps_total:,}" if watch.steps_total else ""
+        left = f" · about {quantity(float(f'{watch.left_s:.2g}'), 's')} left" if watch.left_s else ""
+        return f"{watch.stage} · step {watch.steps_done:,}{of}{left}"
+
+    def look(self) -> tuple[str, bool]:
+        """Look at the run once, show what has changed, and return the line that says so and whether it has ended."""
+        changed = self._watch.update()
+        if time.monotonic() - self._used_s >= USE_EVERY_S and not self._watch.ended:
+            self._use, self._used_s = self._watch.usage(), time.monotonic()
+            changed = changed or bool(self._use)
+        if changed or not self._drawn:
+            self._drawn = True
+            self._show()
+        return f"{self._name()}: {self.line}", self._watch.ended
+
+    def stop(self) -> None:
+        """
+        End the run early; its record keeps what was done.
+
+        Raises
+        ------
+        SpecError
+            If another process makes it.
+        """
+        if self._handle is None and not self._watch.ended:
+            raise SpecError(f"run {self.run_id!r} cannot be stopped from here: {self._owner()}; stop it there")
+        if self._handle is not None:
+            self._button.disabled, self._button.description = True, "Stopping"
+            self._handle.cancel()
+
+    def follow(self) -> Record:
+        """
+        Say how far the run is, in sparse plain lines, until it ends; blocks.
+
+        Raises
+        ------
+        StoreError
+            If there is no record, and why.
+        """
+        follow(self.look, self._period_s)
+        return self._outcome()
+
+    def close(self) -> None:
+        """Remove the view; the run goes on."""
+        self._rest()
+        super().close()
+
+    def __await__(self) -> Generator[Any, None, Record]:
+        return self._wait().__await__()
+
+    async def _wait(self) -> Record:
+        if not has_front_end():
+            await followed(self.look, self._period_s)
+        while not self._watch.ended:
+            await asyncio.sleep(self._period_s)
+            if self._task is None or self._task.done():
+                self.look()
+        return self._outcome()
+
+    def _outcome(self) -> Record:
+        if self._watch.record is None:
+            raise StoreError(f"run {self.run_id!r} has no record: it is {self._watch.status}: {self._watch.reason}")
+        return self._watch.record
+
+    def _take_over(self) -> None:
+        """Stop other views of the run, which a cell that is run again leaves behind."""
+        for view in list(_views):
+            if view._watch.run_dir == self._watch.run_dir and view is not self and view._task is not None:
+                view._rest()
+                view._state.value = f"run {self.run_id} goes on in a newer view"
+
+    def _rest(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
+
+    def _name(self) -> str:
+        row = tidy([self._watch.as_record()]).iloc[0]
+        return f"{row['model']} on {row['dataset']}, {row['backend']} × {row['devices']}"
+
+    def _owner(self) -> str:
+        owner = self._watch.owner
+        return f"process {owner.get('pid')} on {owner.get('host')} makes it" if owner else "another process makes it"
+
+    def _make_parts(self) -> None:
+        self._title, self._state, self._using = (ipywidgets.Label() for _ in range(3))
+        self._bar = ipywidgets.IntProgress(layout={"width": "16em"})
+        self._button = ipywidgets.Button(description="Stop", icon="stop", layout={"width": "auto"})
+        self._button.on_click(lambda _button: self.stop())
+        self._elsewhere = ipywidgets.Label()
+        self._place, self._summary = ipywidgets.VBox(), ipywidgets.HTML()
+        row = ipywidgets.HBox([self._button, self._bar, self._state, self._elsewhere], layout=WRAPPED)
+        self._title.value = clean(f"Run {self._watch.run_id}: {self._name()}")
+        self.children = (self._title, row, self._place, self._using, self._summary)
+
+    def _show(self) -> None:
+        watch = self._watch
+        self.run_id, self.status, self.stage = watch.run_id, watch.status, watch.stage
+        self.steps_done, self.steps_total = watch.steps_done, watch.steps_total
+        self._state.value = clean(self.line)
+        with self._bar.hold_sync():
+            self._bar.max = max(1, watch.steps_total or watch.steps_done)
+            self._bar.value = watch.steps_done
+            self._bar.bar_style = {UNDER_WAY: "", "ok": "success"}.get(watch.status, "warning")
+        mine = self._handle is not None and not watch.ended
+        self._button.layout.display = None if mine else "none"
+        self._elsewhere.value = "" if mine or watch.ended else clean(f"{self._owner()}; it can be stopped there")
+        self._using.value = "" if watch.ended else used(self._use)
+        if has_front_end():
+            self._draw()
+        if watch.ended and watch.record is not None:
+            self._summary.value = summary(watch.record)
+
+    def _draw(self) -> None:
+        """Send what has changed; a figure of other lines, or of the run's end, is drawn anew."""
+        parts, headings = live_parts(self._watch, self._use)
+        if self._canvas is None:
+            self._canvas = Canvas(self.figure)
+            self._place.children = (self._canvas,)
+        elif self._watch.ended or [(p, t["name"]) for p, t in parts] != [(p, t["name"]) for p, t in self._sent]:
+            self._canvas.draw(self.figure)
+        else:
+            changed = {
+                k: _moved(new, old) for k, ((_, new), (_, old)) in enumerate(zip(parts, self._sent, strict=True))
+            }
+            texts = {f"annotations[{k}].text": text for k, text in enumerate(headings) if text != self._headings[k]}
+            changed = {k: values for k, values in changed.items() if values}
+            if changed or texts:
+                self._canvas.change(changed, texts)
+        self._sent, self._headings = parts, headings
+
+
+def _moved(new: dict[str, Any], old: dict[str, Any]) -> dict[str, Any]:
+    """Return the places of a trace's points where they differ from what was sent."""
+    same = all(np.array_equal(new[axis], old[axis]) for axis in ("x", "y"))
+    return {} if same else {axis: np.asarray(new[axis]) for axis in ("x", "y")}
+
+
+def live_run(
+    run: Handle | Record | str | Path | None = None, root: Path | None = None, period_s: float = PERIOD_S
+) -> LiveRun:
+    """
+    Watch a run.
+
+    Parameters
+    ----------
+    run : Handle, Record, str or Path, optional
+        A run's handle, record, id or directory; unless given, the newest under way in this process, else the newest.
+    root : Path, optional
+        Folder of all runs.
+    period_s : float
+        Between two looks (s).
+
+    Returns
+    -------
+    LiveRun
+        Shown by JupyterLab; ``await`` it for the record.
+
+    Raises
+    ------
+    StoreError
+        If there is no such run.
+    """
+    chosen = _newest(root) if run is None else run
+    watch = Watch(chosen, root)
+    handle = chosen if isinstance(chosen, Handle) else launch.running(watch.run_id)
+    if handle is not None and not isinstance(chosen, Handle):
+        watch = Watch(handle)
+    return LiveRun(watch, handle, period_s)
+
+
+def _newest(root: Path | None) -> Handle | Path:
+    """Return the newest run that this process makes, else the newest of all."""
+    known = run_directories(root or store.root())[::-1]
+    under_way = (launch.running(run_dir.name) for run_dir in known)
+    found: Handle | Path | None = next((handle for handle in under_way if handle is not None), next(iter(known), None))
+    if found is None:
+        raise StoreError(f"there is no run in {root or store.root()}; make one with dcbench.run")
+    return found
