@@ -1,4 +1,4 @@
-"""The notebooks of the series: their titles, what they are about, and what they need.
+"""The notebooks of the series: their titles, what they are about, what they need, and the question each belongs to.
 
 It reads what each notebook says of itself, so that a list of them is never out of date.
 """
@@ -14,7 +14,13 @@ import pandas as pd
 from dcbench.errors import StoreError
 from dcbench.store.runs import project
 
-_COLUMNS = ("name", "title", "about", "needs")
+GROUPS = {
+    "measure": "How fast is it here?",
+    "explain": "Why is that so?",
+    "predict": "What would other machines bring?",
+    "choose": "Which way is worth having?",
+}  # in the order in which one leads to the next; a notebook's first cell is tagged with its own
+_COLUMNS = ("name", "title", "about", "needs", "group")
 
 
 def notebooks(folder: Path | None = None) -> pd.DataFrame:
@@ -29,8 +35,9 @@ def notebooks(folder: Path | None = None) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Columns ``name`` (of the file, without its ending), ``title``, ``about`` (the sentence below the title) and
-        ``needs`` (the paragraph that tells time and hardware); empty text where a notebook does not say.
+        Columns ``name`` (of the file, without its ending), ``title``, ``about`` (the sentence below the title),
+        ``needs`` (the paragraph that tells time and hardware) and ``group`` (one of `GROUPS`, the tag of the first
+        cell); empty text where a notebook does not say.
 
     Raises
     ------
@@ -41,7 +48,7 @@ def notebooks(folder: Path | None = None) -> pd.DataFrame:
     files = sorted(folder.glob("[0-9][0-9]_*.ipynb"))
     if not files:
         raise StoreError(f"no notebook of the series is in {folder}; run from the project's folder")
-    return pd.DataFrame([{"name": f.stem, **promise(_first_cell(f), f.stem)} for f in files], columns=_COLUMNS)
+    return pd.DataFrame([_said(f) for f in files], columns=_COLUMNS)
 
 
 def promise(opening: str, name: str = "") -> dict[str, str]:
@@ -65,35 +72,19 @@ def promise(opening: str, name: str = "") -> dict[str, str]:
     }
 
 
-def as_markdown(found: pd.DataFrame, here: str = "") -> str:
-    """
-    Return the list as a Markdown table whose titles lead to the notebooks.
-
-    Parameters
-    ----------
-    found : DataFrame
-        As from `notebooks`.
-    here : str
-        Name of the notebook that shows it, which is not a link.
-    """
-    lines = ["| | notebook | what it is about | time and hardware |", "|---|---|---|---|"]
-    for row in found.itertuples():
-        title = f"**{row.title}** (this one)" if row.name == here else f"[{row.title}]({row.name}.ipynb)"
-        cells = (row.name[:2], title, row.about, row.needs)
-        lines.append("| " + " | ".join(str(c).replace("|", "\\|") for c in cells) + " |")
-    return "\n".join(lines)
-
-
 def following(found: pd.DataFrame, here: str) -> str:
     """Return the title of the notebook after `here`, with its name; empty after the last."""
     later = found[found["name"] > here]
     return "" if later.empty else f"{later['title'].iloc[0]} ({later['name'].iloc[0]})"
 
 
-def _first_cell(file: Path) -> str:
+def _said(file: Path) -> dict[str, str]:
+    """Return what a notebook says of itself in its first cell."""
     try:
-        cells = json.loads(file.read_text(encoding="utf-8"))["cells"]
-        return "".join(cells[0]["source"]) if cells and cells[0]["cell_type"] == "markdown" else ""
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        first, *_ = json.loads(file.read_text(encoding="utf-8"))["cells"]
+        tags = first["metadata"].get("tags", [])
+        opening = "".join(first["source"]) if first["cell_type"] == "markdown" else ""
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         what = f"{type(error).__name__}: {error}"
         raise StoreError(f"{file} cannot be read as a notebook ({what}); restore it") from error
+    return {"name": file.stem, **promise(opening, file.stem), "group": next((g for g in GROUPS if g in tags), "")}

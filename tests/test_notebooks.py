@@ -11,6 +11,7 @@ import nbformat
 import papermill
 import pytest
 
+from dcbench import catalogue
 from dcbench.batch import parameter
 
 FOLDER = Path(__file__).parents[1] / "notebooks"
@@ -59,6 +60,8 @@ def test_it_opens_with_title_goals_and_time(notebook):
     assert re.match(r"# \S", first.source)
     assert 2 <= len(re.findall(r"^- ", first.source, re.MULTILINE)) <= 4
     assert re.search(r"minute|second", first.source)
+    (group,) = first.metadata["tags"]  # its band on the map of the series
+    assert group in catalogue.GROUPS
 
 
 def test_parameters_are_typed_literals_with_their_meaning(path, notebook):

@@ -73,6 +73,10 @@ _TAGS = {
     ),
     *("caption", "col", "colgroup", "table", "tbody", "td", "tfoot", "th", "thead", "tr"),
 }
+_STYLES = [
+    *("text-align", "font-weight", "font-size", "color", "opacity", "text-decoration", "width", "padding", "margin"),
+    *("border", "border-left", "border-width", "border-radius", "display", "flex", "flex-wrap", "gap"),
+]  # of boxes in the flow of the page: nothing that loads, and nothing that lies over other text
 _ATTRIBUTES = {
     "*": ["class", "id", "style"],
     "a": ["href", "title"],
@@ -200,7 +204,7 @@ def clean(markup: str | bytes) -> str:
         text,
         tags=_TAGS,
         attributes=_allowed,
-        css_sanitizer=CSSSanitizer(allowed_css_properties=["text-align", "font-weight", "width"]),
+        css_sanitizer=CSSSanitizer(allowed_css_properties=_STYLES),
         strip=True,
     )
 
