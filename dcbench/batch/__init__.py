@@ -12,9 +12,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from dcbench.batch import pdf
 from dcbench.errors import StoreError
 
-__all__ = ["reports_dir", "run_notebook"]
+__all__ = ["pdf", "reports_dir", "run_notebook"]
 
 
 def run_notebook(

@@ -55,13 +55,15 @@ details.code { font-size: .75rem; color: #7b8794; margin: .3rem 0; }
 details.code pre { margin: .3rem 0; padding: .6rem .8rem; background: #f8f9fa; overflow-x: auto;
   font: .75rem/1.45 ui-monospace, "DejaVu Sans Mono", monospace; }
 @media print {
-  @page { size: A4; margin: 14mm 12mm; }
+  @page { size: A4; margin: 14mm 12mm 16mm; @bottom-right { content: counter(page) " / " counter(pages);
+    font: 8pt system-ui, "DejaVu Sans", sans-serif; color: #52606d; } }
   body { background: #fff; font-size: 10.5pt; }
   main { margin: 0; padding: 0; max-width: none; box-shadow: none; }
   details.code { display: none; }
   h1, h2, p, .text_cell { break-after: avoid; }
   .text_cell { break-inside: avoid; }
   .chart, table, tr { break-inside: avoid; }
+  table:has(tbody tr:nth-child(6)):not(:has([rowspan])) { break-inside: auto; }
   .output_html, .text_cell_render { overflow-x: visible; }
   .dataframe { font-size: 7.5pt; }
   .dataframe th, .dataframe td, .dataframe tbody th { white-space: normal; overflow-wrap: anywhere; }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 import sys
 import threading
@@ -23,6 +24,7 @@ from dcbench.batch import parameter
 from dcbench.errors import BackendUnavailable, DcbenchError, SpecError, StoreError, WorkerFailed
 
 ENGINE = "dcbench"
+BATCH_VARIABLE = "DCBENCH_BATCH"  # set to 1 in the kernel: nobody looks, so that live views write plain text
 # an interrupted kernel is given half of this to end its runs with their records, the other half once it is terminated
 SHUTDOWN_S = 30.0
 INTERRUPT_S = 2.0  # given to the cell before that; a cell that awaits does not hear of an interrupt
@@ -86,7 +88,7 @@ class _Engine(NBClientEngine):
             config=Config(KernelManager={"transport": "ipc", "shutdown_wait_time": SHUTDOWN_S}),
             shutdown_kernel="graceful",
         )
-        return client.execute()
+        return client.execute(env=os.environ | {BATCH_VARIABLE: "1"})
 
 
 papermill_engines.register(ENGINE, _Engine)

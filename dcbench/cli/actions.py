@@ -122,10 +122,21 @@ def runs_rm(chosen: argparse.Namespace) -> int:
 
 
 def batch(chosen: argparse.Namespace) -> int:
-    """Run a notebook and print the path of its report."""
+    """Run a notebook and print the path of its report, and that of its PDF if one is asked for."""
     from dcbench import batch as batches
 
-    print(clean(batches.run_notebook(chosen.notebook, dict(chosen.parameter), chosen.output)))
+    report = batches.run_notebook(chosen.notebook, dict(chosen.parameter), chosen.output)
+    print(clean(report), flush=True)
+    if chosen.pdf:
+        print(clean(batches.pdf.write(report)))
+    return OK
+
+
+def pdf(chosen: argparse.Namespace) -> int:
+    """Print a report to PDF and print the path of that."""
+    from dcbench import batch as batches
+
+    print(clean(batches.pdf.write(chosen.report)))
     return OK
 
 

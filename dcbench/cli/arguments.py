@@ -80,7 +80,11 @@ def _parser() -> argparse.ArgumentParser:
     batch.add_argument("notebook", type=Path)
     batch.add_argument("-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
     batch.add_argument("--output", type=Path, default=None, metavar="FOLDER", help="folder of the report")
+    batch.add_argument("--pdf", action="store_true", help="print the report to PDF too, with the Chromium that is here")
     batch.set_defaults(act=actions.batch)
+    pdf = commands.add_parser("pdf", help="print a report to PDF, with the Chromium that is here", allow_abbrev=False)
+    pdf.add_argument("report", type=Path, help="HTML file that 'dcbench batch' has written")
+    pdf.set_defaults(act=actions.pdf)
     commands.add_parser(
         "lab", help="open JupyterLab on the notebooks; further words go to Jupyter", add_help=False
     )

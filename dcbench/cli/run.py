@@ -13,6 +13,7 @@ from dcbench import spec
 from dcbench.errors import SpecError
 from dcbench.metrics import METRICS
 from dcbench.record import Record
+from dcbench.store.logs import how_to_open, logs_dir
 from dcbench.terminal import Progress, clean, quantity, table
 
 OK, FAILED, BAD_INPUT = 0, 1, 2
@@ -93,6 +94,8 @@ def summary(record: Record) -> str:
     ]
     rows += [("Note", flag) for flag in record.flags]
     rows += [("Kept in", record.path)] if record.path else []
+    if record.path and (logs := logs_dir(record.path)).is_dir():
+        rows += [("TensorBoard", str(logs)), *(("Open it", said) for said in how_to_open(logs))]
     return table(rows)
 
 
