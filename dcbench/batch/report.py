@@ -74,7 +74,7 @@ _TAGS = {
     *("caption", "col", "colgroup", "table", "tbody", "td", "tfoot", "th", "thead", "tr"),
 }
 _STYLES = [
-    *("text-align", "font-weight", "font-size", "color", "opacity", "text-decoration", "width", "padding", "margin"),
+    *("text-align", "font-weight", "font-size", "color", "opacity", "text-decoration", "width", "padding"),
     *("border", "border-left", "border-width", "border-radius", "display", "flex", "flex-wrap", "gap"),
 ]  # of boxes in the flow of the page: nothing that loads, and nothing that lies over other text
 _ATTRIBUTES = {

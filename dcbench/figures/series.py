@@ -13,9 +13,9 @@ _BOX = (
     "display: block; width: 222px; padding: 8px 12px; border: 1px solid #9aa5b1; border-radius: 6px; color: inherit; "
     "text-decoration: none"
 )
-_BAND = "display: flex; flex-wrap: wrap; gap: 10px 16px; padding: 8px 12px; margin: 0; border-left: 6px solid {}"
+_BAND = "display: flex; flex-wrap: wrap; gap: 10px 16px; padding: 8px 12px; border-left: 6px solid {}"
 _BOXES = "display: flex; flex-wrap: wrap; gap: 10px; flex: 1"
-_SMALL = "font-size: 85%; margin: 4px 0 0 0"
+_SMALL = "font-size: 85%; padding: 4px 0 0 0"
 _QUIET = f"{_SMALL}; opacity: 0.75"
 
 
