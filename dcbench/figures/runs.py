@@ -12,7 +12,7 @@ from plotly.subplots import make_subplots
 
 from dcbench import spec
 from dcbench.errors import SpecError
-from dcbench.figures._style import MAX_MARKS, Figure, caption, finished, plain, rank, rounded
+from dcbench.figures._style import MAX_MARKS, Figure, caption, finished, plain, rank
 from dcbench.figures._theme import TEXT, colour, marker
 from dcbench.metrics import METRICS
 from dcbench.registry import nearest
@@ -162,16 +162,16 @@ def _add_points(made: go.Figure, points: pd.DataFrame) -> None:
         name = plain(f"{backend}, {model}" if several else backend)
         for apart, rows in own.groupby("apart"):
             made.add_scatter(
-                x=rounded(rows["at"]),
-                y=[0] * len(rows) if apart else rounded(rows["y"]),
+                x=rows["at"].to_numpy(),
+                y=np.zeros(len(rows)) if apart else rows["y"].to_numpy(),
                 mode="markers",
                 marker={"color": colour(backend), "symbol": marker(model) + "-open" * bool(apart), "size": size},
                 opacity=0.75,
                 name=name,
                 legendgroup=name,
                 showlegend=not apart or bool(own["apart"].all()),
-                customdata=[plain(run) for run in rows["run_id"]],
-                text=[f"{value:,.5g}" for value in rows["x"]],
+                customdata=np.array([plain(run) for run in rows["run_id"]]),  # of arrays Plotly makes short work
+                text=np.array([f"{value:,.5g}" for value in rows["x"]]),
                 hovertemplate="%{customdata}<br>%{text}" + ("" if apart else ", %{y:,.5~r}"),
                 row=2 if apart else 1,
                 col=1,
@@ -182,8 +182,8 @@ def _add_ring(made: go.Figure, found: pd.DataFrame) -> None:
     """Draw a ring around one run, or none: the trace is there in any case, so that figures differ little."""
     apart = bool(found["apart"].any())
     made.add_scatter(
-        x=rounded(found["at"]),
-        y=[0] * len(found) if apart else rounded(found["y"]),
+        x=found["at"].to_numpy(),
+        y=np.zeros(len(found)) if apart else found["y"].to_numpy(),
         mode="markers",
         marker={"color": TEXT, "symbol": "circle-open", "size": 18, "line": {"width": 2.5}},
         name="chosen",

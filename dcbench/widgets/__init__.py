@@ -1,11 +1,13 @@
 """Widgets for JupyterLab: controls around the figures of `dcbench.figures`, and nothing drawn of their own."""
 
+from dcbench.widgets.compare import RunComparer, compare_runs
 from dcbench.widgets.descent import DescentExplorer, explore_descent
 from dcbench.widgets.live import LiveRun, live_run
 from dcbench.widgets.losses import LossExplorer, explore_losses
 from dcbench.widgets.machine import MachineExplorer, explore_machine
 from dcbench.widgets.predictions import PredictionExplorer, explore_predictions
 from dcbench.widgets.replicas import ReplicaExplorer, explore_replicas
+from dcbench.widgets.runs import RunExplorer, explore_runs
 from dcbench.widgets.scaling import ScalingExplorer, explore_scaling
 from dcbench.widgets.timeline import TimelineExplorer, explore_timeline
 
@@ -16,13 +18,17 @@ __all__ = [
     "MachineExplorer",
     "PredictionExplorer",
     "ReplicaExplorer",
+    "RunComparer",
+    "RunExplorer",
     "ScalingExplorer",
     "TimelineExplorer",
+    "compare_runs",
     "explore_descent",
     "explore_losses",
     "explore_machine",
     "explore_predictions",
     "explore_replicas",
+    "explore_runs",
     "explore_scaling",
     "explore_timeline",
     "live_run",

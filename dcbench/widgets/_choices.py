@@ -71,6 +71,12 @@ class Choices:
                 kept &= self._seen[name] == value
         return self._seen.index[kept]
 
+    def counts(self, name: str, chosen: Mapping[str, Any]) -> dict[Any, int]:
+        """Return how many runs each value of one choice would leave, the other choices as they are; None is all."""
+        others = self.matching({n: v for n, v in chosen.items() if n != name})
+        found = self._seen.loc[others, name].value_counts()
+        return {None: len(others), **{value: int(found.get(value, 0)) for value in self.values(name)}}
+
     def first(self, names: Sequence[str]) -> dict[str, Any]:
         """Return one value for each name, in turn that with the most backends and then the most devices."""
         chosen: dict[str, Any] = {}
