@@ -11,6 +11,7 @@ import numpy as np
 from dcbench.datasets._base import Dataset, check_memory, from_arrays
 from dcbench.errors import SpecError
 
+READS_FOLDER = True
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png")
 SPLIT_SEED = 0
 

@@ -10,6 +10,7 @@ from dcbench.datasets._base import Dataset, from_arrays
 from dcbench.datasets._files import fetch, sha256
 from dcbench.errors import SpecError
 
+IS_DOWNLOADED = True  # and kept in the cache as mnist.npz
 URL = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/mnist.npz"
 SHA256 = (
     "731c5ac602752760c8e48fbffcf8c3b850d9dc2a2aedcf2cc48468fc17b673d1"  # as keras.datasets.mnist states it

@@ -2,6 +2,7 @@
 
 from dcbench.widgets.compare import RunComparer, compare_runs
 from dcbench.widgets.descent import DescentExplorer, explore_descent
+from dcbench.widgets.form import LaunchForm, launch_form
 from dcbench.widgets.live import LiveRun, live_run
 from dcbench.widgets.losses import LossExplorer, explore_losses
 from dcbench.widgets.machine import MachineExplorer, explore_machine
@@ -13,6 +14,7 @@ from dcbench.widgets.timeline import TimelineExplorer, explore_timeline
 
 __all__ = [
     "DescentExplorer",
+    "LaunchForm",
     "LiveRun",
     "LossExplorer",
     "MachineExplorer",
@@ -31,5 +33,6 @@ __all__ = [
     "explore_runs",
     "explore_scaling",
     "explore_timeline",
+    "launch_form",
     "live_run",
 ]
