@@ -90,7 +90,7 @@ def test_the_worked_example_of_cross_entropy():
     figure = figures.plot_cross_entropy([0.4])
     (marked,) = named(figure, "marked")
     assert marked.y[0] == pytest.approx(0.458, abs=5e-4)
-    assert marked.text[0] == "ŷ = 0.4: 0.458"
+    assert [note.text for note in figure.layout.annotations] == ["ŷ = 0.4: 0.458"]
     with pytest.raises(SpecError, match="predictions above 0 and at most 1"):
         figures.plot_cross_entropy([0.0])
 

@@ -125,15 +125,10 @@ def plot_cross_entropy(predicted: Sequence[float], outputs: int = 2) -> Figure:
     made = go.Figure()
     made.add_scatter(x=rounded(p), y=rounded(-np.log(p) / outputs), name="loss", **_plain_line())
     marked = -np.log(np.asarray(predicted, float)) / outputs
-    made.add_scatter(
-        x=list(predicted),
-        y=rounded(marked),
-        mode="markers+text",
-        marker={"size": 11, "color": SHADES[3], "symbol": SYMBOLS[3]},
-        text=[f"ŷ = {x:g}: {y:.3f}" for x, y in zip(predicted, marked, strict=True)],
-        textposition=["top left" if x > 0.7 else "top right" for x in predicted],
-        name="marked",
-    )
+    sign = {"size": 11, "color": SHADES[3], "symbol": SYMBOLS[3]}
+    made.add_scatter(x=list(predicted), y=rounded(marked), mode="markers", marker=sign, name="marked")
+    for x, y in zip(predicted, marked, strict=True):
+        made.add_annotation(x=x, y=y, yshift=22, text=f"ŷ = {x:g}: {y:.3f}")  # above the curve, which falls
     made.update_xaxes(title_text="ŷ of the right class", range=[0, 1.02])
     made.update_yaxes(title_text="Cross-entropy", rangemode="tozero")
     made.update_layout(showlegend=False)
