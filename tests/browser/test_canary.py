@@ -1,0 +1,70 @@
+"""Text from records is shown as text, wherever it is shown: nothing in it runs."""
+
+import nbformat
+import pytest
+from browser.canary import EVIL
+from browser.lab import OUTPUT
+
+from dcbench.batch import report
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
+START = """
+import os, tempfile
+from pathlib import Path
+from browser import canary
+from dcbench import figures, findings, store, widgets
+records = canary.sweep()
+root = canary.written(records, Path(tempfile.mkdtemp()))
+runs = findings.timed(records)
+table = store.tidy(runs)
+lone = next(r for r in runs if r.spec["backend"] == "horovod" and r.spec["devices"] == 2)
+failed = next(r for r in records if not r.ok)
+texts = ["model", "dataset", "machine", "reason", "flags"]
+"""
+SHOWN = {
+    "a record": "lone",
+    "a failed record": "failed",
+    "a table of runs": "store.tidy([lone, failed])[texts]",
+    "cautions": "print(*findings.cautions(records), sep='\\n')",
+    "explore_scaling": "widgets.explore_scaling(runs)",
+    "explore_losses": "widgets.explore_losses(runs)",
+    "explore_runs": "widgets.explore_runs(root=root)",
+    "explore_runs, one run": "shown = widgets.explore_runs(records); shown.run = lone.run_id; shown",
+    "explore_runs, a failed run": "shown = widgets.explore_runs(records); shown.run = failed.run_id; shown",
+    "compare_runs": "widgets.compare_runs(root=root)",
+    "compare_runs of records": "widgets.compare_runs(records)",
+    "live_run": "widgets.live_run(lone.run_id, root=root)",
+    "live_run of a failed run": "widgets.live_run(failed.run_id, root=root)",
+    "plot_live": "figures.plot_live(lone)",
+    "plot_run": "figures.plot_run(lone)",
+    "plot_runs": "figures.plot_runs(table)",
+    "plot_throughput": "figures.plot_throughput(table)",
+    "plot_memory": "figures.plot_memory(table)",
+    "plot_scaling": "figures.plot_scaling(table)",
+    "plot_step_times": "figures.plot_step_times(runs)",
+    "plot_loss": "figures.plot_loss(runs, 128)",
+}
+# figures leave out the signs that could begin markup
+SIGN = "onerror=canary=1"
+
+
+def test_no_text_of_a_record_runs(lab, server, browser, tmp_path):
+    lab.open("canary")
+    lab.run(START)
+    places = {name: lab.run(source) for name, source in SHOWN.items()}
+    for name, place in places.items():
+        assert SIGN in (place.text_content() or ""), f"{name} shows nothing that could have run"
+    lab.picture_all("canary")
+    assert lab.page.locator(f"{OUTPUT} :is(script, img[src=x])").count() == 0
+    assert lab.page.evaluate("window.canary") is None
+    assert lab.violations() == []
+
+    lab.save()
+    notebook = nbformat.read(server.notebooks / "canary.ipynb", as_version=4)
+    page = browser.new_page()
+    page.goto(report.write(notebook, {"name": (EVIL, EVIL)}, tmp_path / "canary.html").as_uri())
+    page.wait_for_selector(".main-svg")
+    assert page.text_content("body").count(SIGN) > len(SHOWN)
+    assert page.locator("img[src=x]").count() == 0
+    assert page.evaluate("window.canary") is None
+    lab.kernel("shutdown")
