@@ -37,6 +37,7 @@ KINDS = {
     "step times": lambda: figures.plot_step_times(SWEEP),
     "memory": lambda: figures.plot_memory(SWEEP),
     "time to target": lambda: figures.plot_time_to_target(TARGETS),
+    "sweep": lambda: figures.plot_sweep(SWEEP),
     "comparison": lambda: figures.plot_comparison(
         comparison.compare(of(SWEEP, "mirrored", 2), of(SWEEP, "horovod", 2))
     ),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import math
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -18,7 +17,7 @@ from dcbench.errors import SpecError
 from dcbench.record import Record
 from dcbench.stats import Estimate
 from dcbench.sweeps.outcome import failed_of
-from dcbench.terminal import Progress, clean, quantity, table
+from dcbench.terminal import Progress, clean, table
 
 if TYPE_CHECKING:
     from dcbench.sweeps import Grid, SweepResult
@@ -134,16 +133,7 @@ def follow(handle: Any, progress: Progress, fresh: bool = False) -> SweepResult:
 
 def _line(handle: Any) -> str:
     now, waits = handle.progress, str(getattr(handle.running, "status", ""))
-    parts = [f"{now.done} of {now.total} runs"]
-    parts += [f"{now.resumed} of them from before"] if now.resumed else []
-    parts += [f"{now.failed} failed"] if now.failed else []
-    parts += [f"about {_rounded(now.left_s)} left"] if now.left_s else []
-    doing = [f"{_name(now.spec.model)}, {now.spec.backend} × {now.spec.devices}"] if now.spec else []
-    return " · ".join([", ".join(parts), *([waits] if waits.startswith("waiting") else doing)])
-
-
-def _rounded(left_s: float) -> str:
-    return f"{math.ceil(left_s)} s" if left_s < 100 else quantity(left_s, "s")
+    return " · ".join([str(now), *filter(None, [waits if waits.startswith("waiting") else now.doing])])
 
 
 def configurations(specs: Sequence[spec.RunSpec], result: SweepResult, mode: str) -> list[dict[str, Any]]:

@@ -35,6 +35,7 @@ from dcbench.figures.runs import plot_runs
 from dcbench.figures.scaling import plot_scaling, scaling_summary
 from dcbench.figures.series import series_map
 from dcbench.figures.steps import plot_step_times
+from dcbench.figures.sweep import plot_sweep
 from dcbench.figures.target import plot_time_to_target
 from dcbench.figures.throughput import plot_throughput
 from dcbench.figures.timeline import plot_timeline
@@ -46,7 +47,7 @@ __all__ = [
     "plot_effects", "plot_fit", "plot_learning", "plot_learning_rate_scaling", "plot_learning_rates", "plot_live",
     "plot_loss", "plot_loss_distance", "plot_machine", "plot_memory", "plot_mistakes", "plot_models",
     "plot_optimizers", "plot_reductions", "plot_replicas", "plot_run", "plot_runs", "plot_scaling",
-    "plot_scaling_law", "plot_schedules", "plot_scores", "plot_speedup_by_batch", "plot_step_times",
+    "plot_scaling_law", "plot_schedules", "plot_scores", "plot_speedup_by_batch", "plot_step_times", "plot_sweep",
     "plot_throughput", "plot_time_to_target", "plot_timeline", "rank_distance", "scaling_summary", "series_map",
     "tidy",
 ]  # fmt: skip

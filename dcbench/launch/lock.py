@@ -83,6 +83,19 @@ def holder(path: Path) -> str:
         os.close(number)
 
 
+def held_by(path: Path) -> int | None:
+    """Return the number of the process that holds the lock of a file; None where none does."""
+    if not path.is_file():
+        return None
+    number = _open(path)
+    try:  # held for a moment where it is free: whoever comes just then waits a moment too
+        return None if _try(number) else int(json.loads(os.pread(number, 4096, 0))["pid"])
+    except (ValueError, KeyError, TypeError):
+        return None  # its owner has not yet written who it is
+    finally:
+        os.close(number)
+
+
 def _open(path: Path) -> int:
     """Open the lock's file, which another person on this machine may own."""
     flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -45,8 +46,22 @@ class Progress:
         parts = [f"{self.done} of {self.total} runs"]
         parts += [f"{self.resumed} of them from before"] if self.resumed else []
         parts += [f"{self.failed} failed"] if self.failed else []
-        parts += [f"about {self.left_s:.0f} s left"] if self.left_s else []
+        parts += [f"about {_rounded(self.left_s)} left"] if self.left_s else []
         return ", ".join(parts)
+
+    @property
+    def doing(self) -> str:
+        """What runs now, by its model, backend and devices; empty between two runs."""
+        if self.spec is None:
+            return ""
+        model = getattr(self.spec.model, "__qualname__", self.spec.model)
+        return f"{model}, {self.spec.backend} × {self.spec.devices}"
+
+
+def _rounded(left_s: float) -> str:
+    if left_s < 100:
+        return f"{math.ceil(left_s)} s"
+    return f"{left_s / 60:.3g} min" if left_s < 6000 else f"{left_s / 3600:.3g} h"
 
 
 @dataclass(frozen=True, repr=False)

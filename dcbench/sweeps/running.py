@@ -107,6 +107,8 @@ class Sweep(Waiting[SweepResult]):
     sweep_id : str
     key : str
         What it is resumed by.
+    root : Path
+        Folder of all runs.
     """
 
     def __init__(
@@ -121,11 +123,11 @@ class Sweep(Waiting[SweepResult]):
     ) -> None:
         super().__init__()
         self.key, self._seed, self._how, self._on_progress = key, seed, how, on_progress
-        self._root = (store.root() if root is None else Path(root)).resolve()
+        self.root = (store.root() if root is None else Path(root)).resolve()
         self._lock = threading.RLock()
         self._stopped = ""
         self._current: tuple[Handle, float] | None = None
-        self._held = _hold(key, self._root)
+        self._held = _hold(key, self.root)
         try:
             self._plan(planned, resume)
         except BaseException:
@@ -136,7 +138,7 @@ class Sweep(Waiting[SweepResult]):
 
     def _plan(self, planned: list[order.Planned], resume: bool) -> None:
         """Find what is left to do, and in which sweep."""
-        rows = order.unfinished(store.load_records(self._root), self.key, planned) if resume else None
+        rows = order.unfinished(store.load_records(self.root), self.key, planned) if resume else None
         self._seconds: dict[str, list[float]] = {}
         self._failed, well = 0, set()
         self.sweep_id = store.new_id() if rows is None else str(rows["sweep"].iloc[0])
@@ -167,6 +169,11 @@ class Sweep(Waiting[SweepResult]):
         """The run under way."""
         now = self._current
         return now[0] if now else None
+
+    @property
+    def stopping(self) -> str:
+        """Why no further run will start: ``"cancelled"`` or ``"interrupted"``; empty where nothing speaks against."""
+        return self._stopped
 
     def _left_s(self, passed_s: float) -> float | None:
         left = self._todo[self._done - self._resumed :]
@@ -211,11 +218,11 @@ class Sweep(Waiting[SweepResult]):
     def _one(self, planned: order.Planned) -> bool:
         """Make one run; return whether it was one that counts."""
         place = {"id": self.sweep_id, "key": self.key, "seed": self._seed, "round": planned.round}
-        place |= {"place": planned.place, "canary": planned.canary}
+        place |= {"place": planned.place, "canary": planned.canary, "total": self._total}
         with self._lock:
             if self._stopped:
                 return False
-            handle = run(planned.spec, root=self._root, sweep=place, **self._how)
+            handle = run(planned.spec, root=self.root, sweep=place, **self._how)
             self._current = handle, time.monotonic()
         record = handle.result()
         with self._lock:
@@ -245,7 +252,7 @@ class Sweep(Waiting[SweepResult]):
         if self._done < self._total:
             early = f"{self._stopped} after {self._done} of {self._total} runs; the same call of sweep goes on there"
         try:
-            records = store.load_sweep(self.sweep_id, self._root)
+            records = store.load_sweep(self.sweep_id, self.root)
         except StoreError:
             if self._done:
                 raise
