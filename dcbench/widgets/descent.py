@@ -10,14 +10,14 @@ import traitlets
 
 from dcbench import figures
 from dcbench.descent import RULES, SCHEDULES, Descent, Problem, descend
-from dcbench.errors import SpecError
-from dcbench.widgets._stage import THEMES, Stage
+from dcbench.widgets._problems import ProblemStage
+from dcbench.widgets._stage import THEMES
 
-_LOG_LOW, _LOG_HIGH = -3.0, 0.5  # powers of ten of the learning rate
+_LOG_HIGH = 0.5  # power of ten of the learning rate
 _CHOICES = ["problem", "rule", "schedule", "learning_rate", "batch", "start", "steps", "theme"]
 
 
-class DescentExplorer(Stage):
+class DescentExplorer(ProblemStage):
     """
     Controls over `figures.plot_descent`; each trait is a control, and can be set from code.
 
@@ -35,21 +35,13 @@ class DescentExplorer(Stage):
     steps : int
     """
 
-    problem = traitlets.Unicode()
     rule = traitlets.Enum(tuple(RULES), "gradient descent")
     schedule = traitlets.Enum(SCHEDULES, "fixed")
-    learning_rate = traitlets.Float(0.1)
     batch = traitlets.Int(1)
     start = traitlets.Float()
-    steps = traitlets.Int(60)
 
     def __init__(self, problems: Mapping[str, Problem], learning_rate: float, steps: int) -> None:
-        super().__init__()
-        if not problems:
-            raise SpecError("explore_descent needs a problem, and was given none; give descent.linear() for one")
-        self._problems = dict(problems)
-        self.set_trait("problem", next(iter(self._problems)))
-        self.learning_rate, self.steps = learning_rate, steps
+        super().__init__("explore_descent", problems, learning_rate, steps)
         self._note = ipywidgets.Label()
         self._make_controls()
         self._take_problem()
@@ -69,12 +61,11 @@ class DescentExplorer(Stage):
         return descend(problem, *chosen, start=start)
 
     def _make_controls(self) -> None:
-        slide = {"continuous_update": False}
-        rate = ipywidgets.FloatLogSlider(min=_LOG_LOW, max=_LOG_HIGH, step=0.05, readout_format=".3g", **slide)
-        self._batch, self._start = ipywidgets.IntSlider(min=1, **slide), ipywidgets.FloatSlider(step=0.1, **slide)
-        steps = ipywidgets.IntSlider(min=10, max=300, step=10, **slide)
+        self._batch = ipywidgets.IntSlider(min=1, continuous_update=False)
+        self._start = ipywidgets.FloatSlider(step=0.1, continuous_update=False)
         picks = {"problem": list(self._problems), "rule": list(RULES), "schedule": SCHEDULES, "theme": THEMES}
-        sliders = {"learning_rate": rate, "batch": self._batch, "start": self._start, "steps": steps}
+        sliders = {"learning_rate": self._rate_slider(_LOG_HIGH), "batch": self._batch, "start": self._start}
+        sliders["steps"] = self._steps_slider()
         self.children = (self._row(picks), self._row(sliders), self._note, self._place)
 
     def _take_problem(self, _change: Any = None) -> None:

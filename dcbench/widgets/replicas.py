@@ -12,16 +12,17 @@ import traitlets
 from dcbench import figures, replicas
 from dcbench.descent import Problem
 from dcbench.errors import SpecError
-from dcbench.widgets._stage import THEMES, Stage
+from dcbench.widgets._problems import ProblemStage
+from dcbench.widgets._stage import THEMES
 
 EVERY = {"every step": 1, "every 5 steps": 5, "every 20 steps": 20, "never": 0}
 SHARES = ("as they come", "sorted by x")
-_LOG_LOW, _LOG_HIGH = -3.0, 0.0  # powers of ten of the learning rate
+_LOG_HIGH = 0.0  # power of ten of the learning rate
 _COUNTS = (1, 2, 4, 8, 16)
 _CHOICES = ["problem", "devices", "averaging", "examples", "learning_rate", "steps", "theme"]
 
 
-class ReplicaExplorer(Stage):
+class ReplicaExplorer(ProblemStage):
     """
     Controls over `figures.plot_replicas`; each trait is a control, and can be set from code.
 
@@ -38,19 +39,12 @@ class ReplicaExplorer(Stage):
     steps : int
     """
 
-    problem = traitlets.Unicode()
     devices = traitlets.Int(2)
     averaging = traitlets.Enum(tuple(EVERY), "every step")
     examples = traitlets.Enum(SHARES, "as they come")
-    learning_rate = traitlets.Float(0.05)
-    steps = traitlets.Int(60)
 
     def __init__(self, problems: Mapping[str, Problem], learning_rate: float, steps: int) -> None:
-        super().__init__()
-        if not problems:
-            raise SpecError("explore_replicas needs a problem, and was given none; give descent.linear() for one")
-        self._problems = dict(problems)
-        self.problem, self.learning_rate, self.steps = next(iter(self._problems)), learning_rate, steps
+        super().__init__("explore_replicas", problems, learning_rate, steps)
         self.children = (self._controls(), self._place)
         self.observe(self._refresh, _CHOICES)
         self._refresh()
@@ -66,17 +60,14 @@ class ReplicaExplorer(Stage):
 
     def _controls(self) -> ipywidgets.HBox:
         fewest = min(len(p.x) for p in self._problems.values())
-        slide: dict[str, Any] = {"continuous_update": False}
         return self._row(
             {
                 "problem": list(self._problems),
                 "devices": [n for n in _COUNTS if n <= fewest],
                 "averaging": list(EVERY),
                 "examples": SHARES,
-                "learning_rate": ipywidgets.FloatLogSlider(
-                    min=_LOG_LOW, max=_LOG_HIGH, step=0.05, readout_format=".3g", **slide
-                ),
-                "steps": ipywidgets.IntSlider(min=10, max=300, step=10, **slide),
+                "learning_rate": self._rate_slider(_LOG_HIGH),
+                "steps": self._steps_slider(),
                 "theme": THEMES,
             }
         )
