@@ -37,13 +37,19 @@ class Canvas(ipywidgets.VBox):
         return figures.Figure(self._widget)
 
     def draw(self, figure: figures.Figure) -> None:
-        """Show another figure: in one message of what changed where the traces are of the same kinds, else anew."""
+        """
+        Show another figure: in one message of what changed where the traces are of the same kinds.
+
+        Other traces take the place of those shown; the widget stays, as a new one takes a page five megabytes.
+        """
         then, self._drawn = self._drawn or figures.Figure(self._widget), figure
-        if [_form(t) for t in figure.data] != [_form(t) for t in then.data]:
-            self._place(figure)
-            return
+        alike = [_form(t) for t in figure.data] == [_form(t) for t in then.data]
+        if not alike:
+            self._widget.data = ()
+            self._widget.add_traces(figure.data)
+            self._listen()
         with self._widget.batch_update():
-            for trace, new, old in zip(self._widget.data, figure.data, then.data, strict=True):
+            for trace, new, old in zip(self._widget.data, figure.data, then.data, strict=True) if alike else ():
                 trace.update(_changed(_set(new), _set(old)), overwrite=True)
             self._widget.layout.update(_changed(_set(figure.layout), _set(then.layout)), overwrite=True)
 
@@ -67,9 +73,12 @@ class Canvas(ipywidgets.VBox):
         self._drawn: figures.Figure | None = figure  # None where the widget has been changed since
         self._widget = go.FigureWidget(figure)
         self._widget._config = dict(figures.CONFIG)
+        self._listen()
+        self.children = (self._widget,)
+
+    def _listen(self) -> None:
         for number, trace in enumerate(self._widget.data):
             trace.on_click(lambda trace, points, _state, n=number: self._clicked(n, trace, points))
-        self.children = (self._widget,)
 
     def _clicked(self, number: int, trace: Any, points: Any) -> None:
         for point in points.point_inds:
