@@ -260,9 +260,14 @@ class Sweep(Waiting[SweepResult]):
         return SweepResult.from_records(records, self.sweep_id, early)
 
 
+def lock_path(key: str, root: Path) -> Path:
+    """Return the file that is locked while a sweep is made."""
+    return root / f".sweep-{key}.lock"
+
+
 def _hold(key: str, root: Path) -> contextlib.ExitStack:
     """Be the only one at work on a sweep, until the returned stack is closed."""
-    path, waiting_since_s = root / f".sweep-{key}.lock", list[float]()
+    path, waiting_since_s = lock_path(key, root), list[float]()
 
     def give_up() -> bool:
         return bool(waiting_since_s) and time.monotonic() > waiting_since_s[0] + LOCK_LIMIT_S

@@ -10,12 +10,14 @@ from dcbench.widgets.predictions import PredictionExplorer, explore_predictions
 from dcbench.widgets.replicas import ReplicaExplorer, explore_replicas
 from dcbench.widgets.runs import RunExplorer, explore_runs
 from dcbench.widgets.scaling import ScalingExplorer, explore_scaling
+from dcbench.widgets.sweep import LiveSweep, live_sweep
 from dcbench.widgets.timeline import TimelineExplorer, explore_timeline
 
 __all__ = [
     "DescentExplorer",
     "LaunchForm",
     "LiveRun",
+    "LiveSweep",
     "LossExplorer",
     "MachineExplorer",
     "PredictionExplorer",
@@ -35,4 +37,5 @@ __all__ = [
     "explore_timeline",
     "launch_form",
     "live_run",
+    "live_sweep",
 ]

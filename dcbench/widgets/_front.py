@@ -10,8 +10,8 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
-from typing import IO, TypeAlias
+from collections.abc import Callable, Coroutine, Iterator
+from typing import IO, Any, TypeAlias
 
 from dcbench.terminal import Progress
 
@@ -110,7 +110,13 @@ def ticking(look: Look, period_s: float = PERIOD_S) -> asyncio.Task[None] | None
         except Exception:
             _log.exception("a live view failed and is no longer up to date; run its cell again")
 
+    return soon(tick())
+
+
+def soon(work: Coroutine[Any, Any, None]) -> asyncio.Task[None] | None:
+    """Start a coroutine as a task of the running event loop; where none runs, it is left undone."""
     try:
-        return asyncio.get_running_loop().create_task(tick())
+        return asyncio.get_running_loop().create_task(work)
     except RuntimeError:
+        work.close()
         return None
