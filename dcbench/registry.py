@@ -108,21 +108,65 @@ def says(kind: str, name: str, fact: str) -> bool:
     >>> says("backend", "horovod", "ONE_PROCESS_A_DEVICE"), says("backend", "mirrored", "ONE_PROCESS_A_DEVICE")
     (True, False)
     """
-    check(kind, name)
+    text = _line(kind, name, fact) or "False"
+    if text not in ("True", "False"):
+        raise SpecError(f"the {kind} {name!r} says '{fact} = {text}' in {_path(kind, name)}; write True or False")
+    return text == "True"
+
+
+def numbers(kind: str, name: str, fact: str) -> tuple[int, ...]:
+    """
+    Return the whole numbers that the file of an entry gives in a line such as ``FACT = (8, 8, 1)``, read as in `says`.
+
+    Parameters
+    ----------
+    kind : {"model", "dataset", "backend"}
+    name, fact : str
+
+    Returns
+    -------
+    tuple of int
+        Empty where the file has no such line.
+
+    Raises
+    ------
+    SpecError
+        If the file cannot be read, or gives the fact another value.
+
+    Examples
+    --------
+    >>> numbers("dataset", "digits", "INPUT_SHAPE"), numbers("model", "mlp", "INPUT_DIMENSIONS")
+    ((8, 8, 1), ())
+    """
+    text = _line(kind, name, fact) or "()"
+    try:
+        found = ast.literal_eval(text)
+    except ValueError:
+        found = None
+    if not isinstance(found, tuple) or not all(type(n) is int for n in found):
+        raise SpecError(f"the {kind} {name!r} says '{fact} = {text}' in {_path(kind, name)}; write (1, 2) for 1 and 2")
+    return found
+
+
+def _path(kind: str, name: str) -> Path | None:
+    """Return the file of an entry; None where it has none of its own, as the models of Keras Applications."""
     paths = [path for folder in _folders(kind) for path in (folder / f"{name}.py", folder / name / "__init__.py")]
-    path = next((path for path in paths if path.exists()), None)
-    if path is None:
-        return False
+    return next((path for path in paths if path.exists()), None)
+
+
+def _line(kind: str, name: str, fact: str) -> str:
+    """Return what stands behind ``FACT =`` in the file of an entry; empty where nothing does."""
+    check(kind, name)
+    if (path := _path(kind, name)) is None:
+        return ""
     try:
         lines = ast.parse(path.read_bytes()).body
     except (OSError, SyntaxError, ValueError) as error:
         raise SpecError(f"the {kind} {name!r} cannot be read from {path}: {error}; correct it") from error
     for line in lines:
         if isinstance(line, ast.Assign) and fact in [ast.unparse(target) for target in line.targets]:
-            if ast.unparse(line.value) not in ("True", "False"):
-                raise SpecError(f"the {kind} {name!r} says {ast.unparse(line)!r} in {path}; write True or False")
-            return ast.unparse(line.value) == "True"
-    return False
+            return ast.unparse(line.value)
+    return ""
 
 
 def load(kind: str, name: str) -> ModuleType:

@@ -70,6 +70,19 @@ def test_a_file_that_says_something_else_is_named(plugins, text, reason) -> None
         registry.says("model", "own", "FACT")
 
 
+@pytest.mark.parametrize(("text", "found"), [("SHAPE = (8, 8, 1)", (8, 8, 1)), ("SHAPE = (3,)", (3,)), ("x = 1", ())])
+def test_a_file_gives_numbers_and_is_not_run(plugins, text, found) -> None:
+    (plugins / "models" / "own.py").write_text(f"{text}\nraise RuntimeError('it was run')\n")
+    assert registry.numbers("model", "own", "SHAPE") == found
+
+
+@pytest.mark.parametrize("text", ["SHAPE = 3", "SHAPE = (a, 2)", "SHAPE = (1.5,)"])
+def test_a_file_that_gives_something_else_than_numbers_is_named(plugins, text) -> None:
+    (plugins / "models" / "own.py").write_text(text)
+    with pytest.raises(SpecError, match=r"own\.py; write \(1, 2\) for 1 and 2"):
+        registry.numbers("model", "own", "SHAPE")
+
+
 def test_names_are_found_without_tensorflow() -> None:
     program = (
         "import sys; from dcbench import registry; [registry.names(k) for k in registry.KINDS];"

@@ -9,6 +9,7 @@ import numpy as np
 from dcbench.datasets import _bundled
 from dcbench.datasets._base import Dataset, from_arrays
 
+INPUT_SHAPE = (10,)
 CONTENT_SHA256 = "2c3941788aa90878ac101755432b75fde876a2d2f224facb9fbad326a1f1a73e"  # of x, y, x_test, y_test as stored
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from dcbench.datasets import _bundled
 from dcbench.datasets._base import Dataset, from_arrays
 
+INPUT_SHAPE = (8, 8, 1)
 CONTENT_SHA256 = (
     "ff96851efd6cdcea0661f5a5524321bb4aadbc39afbfa45757bea9ad270aa0d1"  # of x, y, x_test, y_test as stored
 )
@@ -35,7 +36,7 @@ def load(cache: Path, allow_download: bool = False) -> Dataset:
 
 def _read(folder: Path) -> tuple[np.ndarray, np.ndarray]:
     table = np.loadtxt(folder / "digits.csv.gz", delimiter=",", dtype=np.uint8)
-    return table[:, :-1].reshape(-1, 8, 8, 1), table[:, -1]
+    return table[:, :-1].reshape(-1, *INPUT_SHAPE), table[:, -1]
 
 
 def _scale(x: np.ndarray) -> np.ndarray:

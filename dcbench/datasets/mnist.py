@@ -10,6 +10,7 @@ from dcbench.datasets._base import Dataset, from_arrays
 from dcbench.datasets._files import fetch, sha256
 from dcbench.errors import SpecError
 
+INPUT_SHAPE = (28, 28, 1)
 IS_DOWNLOADED = True  # and kept in the cache as mnist.npz
 URL = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/mnist.npz"
 SHA256 = (

@@ -11,13 +11,14 @@ import numpy as np
 from dcbench.datasets._base import TASKS, Arrays, Dataset, check_memory, from_arrays
 from dcbench.errors import SpecError
 
+INPUT_SHAPE = (32, 32, 3)  # unless another shape is asked for
 TEST_FRACTION = 0.25
 
 
 def load(
     cache: Path,
     allow_download: bool = False,
-    shape: Sequence[int] = (32, 32, 3),
+    shape: Sequence[int] = INPUT_SHAPE,
     outputs: int = 10,
     examples: int = 1024,
     task: str = "classification",

@@ -14,12 +14,11 @@ import re
 import shlex
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dcbench import functions, registry, store
+from dcbench import registry
 from dcbench.errors import BackendUnavailable, DcbenchError, SpecError
-from dcbench.launch import environment, placement
+from dcbench.launch import environment, inputs, placement
 from dcbench.options import checked, default
 from dcbench.spec import RunSpec, fields
 
@@ -192,38 +191,11 @@ def _checks(made: RunSpec, machine: Machine) -> Iterator[tuple[str, Callable[[],
     lacks_gpus = made.device_type == "gpu" and not machine.gpus
     yield "device_type" if lacks_gpus else "devices", lambda: placement.plan(made, machine)
     yield "knobs", lambda: environment.base(made)
-    yield "model", lambda: _check_function(made.model)
-    yield "dataset", lambda: _check_dataset(made)
+    yield "model", lambda: inputs.check_function(made.model)
+    yield "dataset", lambda: inputs.check_dataset(made)
+    yield "model", lambda: inputs.check_fit(made)
 
 
 def _check_backend(name: str, machine: Machine) -> None:
     if why := unavailable(name, machine):
         raise BackendUnavailable(why)
-
-
-def _check_function(value: str | Callable[..., Any]) -> None:
-    """Check that a person's function can be found, or be sent to a worker."""
-    if callable(value):
-        functions.pack(value)
-    elif functions.is_file_function(value):
-        functions.describe(value)
-
-
-def _check_dataset(made: RunSpec) -> None:
-    """Check that the data are here, as far as that is known without reading them."""
-    name = made.dataset
-    _check_function(name)
-    if callable(name) or functions.is_file_function(name):
-        return
-    if registry.says("dataset", name, "READS_FOLDER"):
-        folder = made.dataset_args.get("path")
-        if folder is None or not Path(folder).expanduser().is_dir():
-            found = "none is given" if folder is None else f"{folder!r} is none"
-            raise SpecError(f"dataset {name!r} reads a folder, and {found}; give dataset_args={{'path': FOLDER}}")
-    if registry.says("dataset", name, "IS_DOWNLOADED") and not made.allow_download:
-        file = store.cache_dir() / f"{name}.npz"
-        if not file.exists():
-            raise SpecError(
-                f"dataset {name!r} is not in the cache ({file}) and downloads are not allowed; "
-                "allow them (allow_download=True) or choose another"
-            )

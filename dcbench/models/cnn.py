@@ -11,6 +11,8 @@ from dcbench.models._arguments import check_dropout
 if TYPE_CHECKING:
     import keras
 
+INPUT_DIMENSIONS = (3,)
+
 
 def build(
     input_shape: tuple[int, ...],

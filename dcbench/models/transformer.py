@@ -11,6 +11,8 @@ from dcbench.models._sequences import read
 if TYPE_CHECKING:
     import keras
 
+INPUT_DIMENSIONS = (2, 3)  # or one, of tokens
+
 
 def build(
     input_shape: tuple[int, ...],
