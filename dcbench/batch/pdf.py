@@ -35,8 +35,8 @@ def find_browser() -> str:
     if found is None:
         asked = f"{BROWSER_VARIABLE} names {named!r}, which is no program" if named else "there is none on PATH"
         raise BackendUnavailable(
-            f"a PDF is printed by Chromium or Chrome and {asked}; install one (Debian: apt-get install chromium) or set "
-            f"{BROWSER_VARIABLE} to its path, then 'dcbench pdf REPORT.html' prints a report that is there already"
+            f"a PDF is printed by Chromium or Chrome and {asked}; install one (Debian: apt-get install chromium) or "
+            f"set {BROWSER_VARIABLE} to its path, then 'dcbench pdf REPORT.html' prints a report that is there already"
         )
     return found
 

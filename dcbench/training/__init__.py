@@ -168,7 +168,8 @@ class Training:
                 iterator = self._iterator(spec.profile_steps + self.stepper.steps_per_call)
                 logs.profile(self.stepper, iterator, spec.profile_steps, folder if first else None)
         except Exception as error:
-            self.flags.append(f"logs for TensorBoard are incomplete ({type(error).__name__}: {error})")
+            reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+            self.flags.append(f"logs for TensorBoard are incomplete ({reason})")
 
     def _iterator(self, steps: int) -> Any:
         rank, size = self.backend.shard

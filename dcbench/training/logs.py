@@ -94,7 +94,7 @@ def read(events: Iterable[Mapping[str, Any]], epoch_s: float) -> Logged:
     return found
 
 
-def write_scalars(logged: Logged, spec: RunSpec, folder: Path) -> None:
+def write_scalars(logged: Logged, spec: RunSpec, folder: Path, most: int = MOST_POINTS) -> None:
     """
     Write what was logged as scalars of TensorBoard.
 
@@ -104,22 +104,23 @@ def write_scalars(logged: Logged, spec: RunSpec, folder: Path) -> None:
     spec : RunSpec
     folder : Path
         Made if need be.
+    most : int
+        Points of one curve; of a longer run each is the mean of several steps, and its description says so.
 
     Notes
     -----
     Tags: ``loss/train`` (mean over the ranks), ``loss/test``, ``accuracy/test``, ``step_s/rank_0`` and so on for each
-    process, and ``examples_per_s`` (global batch over the step time of the rank whose block was the longest). A curve
-    has at most ``MOST_POINTS`` points: of a longer run each is the mean of several steps, and its description says so.
-    Each carries the time at which its step ended.
+    process, and ``examples_per_s`` (global batch over the step time of the rank whose block was the longest). A point
+    carries the number and the end of its (last) step.
     """
     from tensorboard.summary import Writer
 
     slowest = max(logged.step_s.values(), key=sum)
-    curves = {"loss/train": ("mean loss over the ranks", thinned(np.mean(list(logged.loss.values()), axis=0)))}
+    curves = {"loss/train": ("mean loss over the ranks", thinned(np.mean(list(logged.loss.values()), axis=0), most))}
     for rank, step_s in sorted(logged.step_s.items()):
-        curves[f"step_s/rank_{rank}"] = ("step time of this rank (s)", thinned(step_s))
-    curves["examples_per_s"] = ("throughput of all ranks (examples/s)", spec.global_batch / thinned(slowest))
-    stride, count = _stride(len(slowest)), len(slowest)
+        curves[f"step_s/rank_{rank}"] = ("step time of this rank (s)", thinned(step_s, most))
+    curves["examples_per_s"] = ("throughput of all ranks (examples/s)", spec.global_batch / thinned(slowest, most))
+    count, stride = len(slowest), _stride(len(slowest), most)
     of = f"; each point is the mean of {stride} steps" if stride > 1 else ""
     last = [min(first + stride, count) - 1 for first in range(0, count, stride)]
     with contextlib.closing(Writer(str(folder))) as writer:
@@ -132,7 +133,7 @@ def write_scalars(logged: Logged, spec: RunSpec, folder: Path) -> None:
                     writer.add_scalar(f"{name}/test", test[name], test["index"], wall_time=test["ended_s"])
 
 
-def thinned(values: Any, most: int = MOST_POINTS) -> np.ndarray:
+def thinned(values: Any, most: int) -> np.ndarray:
     """
     Return means of equally many values in a row, at most `most` of them; the last may be of fewer.
 
@@ -145,7 +146,7 @@ def thinned(values: Any, most: int = MOST_POINTS) -> np.ndarray:
     return np.add.reduceat(values, starts) / np.diff([*starts, len(values)])
 
 
-def _stride(count: int, most: int = MOST_POINTS) -> int:
+def _stride(count: int, most: int) -> int:
     return max(1, math.ceil(count / most))
 
 
