@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import ipywidgets
-import plotly.graph_objects as go
 
 from dcbench import figures
+from dcbench.widgets._plot import Plot
 
 Clicked = Callable[[int, int, Any], None]
 
@@ -71,10 +71,17 @@ class Canvas(ipywidgets.VBox):
 
     def _place(self, figure: figures.Figure) -> None:
         self._drawn: figures.Figure | None = figure  # None where the widget has been changed since
-        self._widget = go.FigureWidget(figure)
+        self._widget = Plot(figure)
         self._widget._config = dict(figures.CONFIG)
         self._listen()
+        self._widget._view_count = 0  # counts the views of it from now on
+        self._widget.observe(self._seen, "_view_count")
         self.children = (self._widget,)
+
+    def _seen(self, change: Any) -> None:
+        """Let a new view take the width of the page and place its title: it was drawn before it had a size."""
+        if (change["new"] or 0) > (change["old"] or 0):
+            self._widget._send_relayout_msg({"autosize": True})
 
     def _listen(self) -> None:
         for number, trace in enumerate(self._widget.data):
@@ -92,8 +99,8 @@ def _form(trace: Any) -> tuple[Any, ...]:
 
 
 def _set(part: Any) -> dict[str, Any]:
-    """Return the properties of a trace or a layout that are set, arrays as they are; the template never changes."""
-    values = {name: part[name] for name in part if name not in ("template", "uid")}
+    """Return the properties of a trace or a layout that are set, arrays as they are."""
+    values = {name: part[name] for name in part if name != "uid"}
     plain = {n: v.to_plotly_json() if hasattr(v, "to_plotly_json") else v for n, v in values.items()}
     return {n: v for n, v in plain.items() if v is not None and not (isinstance(v, dict) and not v)}
 

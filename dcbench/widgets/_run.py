@@ -61,10 +61,11 @@ def _parts(record: Record) -> dict[str, list[tuple[str, Any]]]:
     came = [(METRICS[n].label, quantity(value, METRICS[n].unit)) for n, value in record.metrics.items()]
     swept = [(n, record.sweep[n]) for n in ("id", "round", "canary") if n in record.sweep]
     when = [("started (UTC)", record.started_utc), ("took", quantity(record.duration_s, "s"))]
+    machine = [(n, said) for n, said in found["machine"].items() if said != "-"]
     return {
-        "Asked for, where not the default": asked,
+        "Asked for, not the default": asked,
         "Measured": came or [("nothing", "")],
-        "Machine": list(found["machine"].items()),
+        "Machine": machine,
         "Versions": list(found["versions"].items()),
         "When": when + [(f"sweep {n}" if n != "id" else "sweep", v) for n, v in swept],
     }

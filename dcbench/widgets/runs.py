@@ -66,8 +66,7 @@ class RunExplorer(Stage):
         self._facts = RunFacts()
         self._make_controls()
         self.observe(self._refresh, [*FILTERS, "x", "y", "log_x", "log_y"])
-        self.observe(self._repaint, "theme")
-        self.observe(self._look, "run")
+        self.observe(self._look, ["run", "theme"])
         self._refresh()
         self._look()
 
@@ -137,10 +136,8 @@ class RunExplorer(Stage):
         self._repaint()
         self._say_position()
 
-    def _repaint(self, change: Any = None) -> None:
+    def _repaint(self) -> None:
         """Show the points anew, or, as plain text, why there are none."""
-        if change is not None and change["name"] == "theme":
-            self._canvas = None
         try:
             made = figures.plot_runs(self._rows(), self.x, self.y, self.log_x, self.log_y, self.run)
         except DcbenchError as error:
