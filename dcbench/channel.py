@@ -5,16 +5,25 @@ A message is one JSON object, optionally followed by raw bytes; it knows nothing
 
 from __future__ import annotations
 
+import faulthandler
 import json
+import signal
 import socket
 import struct
+import sys
 from typing import Any
 
 from dcbench.errors import WorkerFailed
 
 MAX_HEADER_BYTES = 64 * 2**20
 MAX_PAYLOAD_BYTES = 64 * 2**20
+STACK_SIGNAL = signal.SIGUSR2  # asks a worker to write into its log where each of its threads is
 _LENGTHS = struct.Struct("!II")
+
+
+def answer_with_stacks() -> None:
+    """Have this process write the stacks of its threads to standard error whenever it is sent ``STACK_SIGNAL``."""
+    faulthandler.register(STACK_SIGNAL, file=sys.stderr, all_threads=True)
 
 
 def send(sock: socket.socket, message: dict[str, Any], payload: bytes = b"") -> None:

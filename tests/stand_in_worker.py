@@ -54,6 +54,8 @@ def misbehave(what: str, sock: socket.socket, rank: int, run_dir: Path) -> None:
     elif what == "orphan":
         child = subprocess.Popen(["sleep", "600"], start_new_session=True)
         (run_dir / "orphan").write_text(str(child.pid))
+    elif what == "freeze":
+        os.kill(os.getpid(), signal.SIGSTOP)
     elif what == "garbage":
         sock.sendall(b"\xff" * 64)
 

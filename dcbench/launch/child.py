@@ -17,6 +17,8 @@ import traceback
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
+from dcbench import channel as channels
+
 CHANNEL_VARIABLE = "DCBENCH_CHANNEL_FD"
 SETUP_FAILED = 70  # exit status where the process could not be set up
 
@@ -59,6 +61,7 @@ def become(request: Mapping[str, Any], channel: socket.socket | None, parent: in
             os.execvpe(request["command"][0], request["command"], request["env"])
         if fresh:
             _replace(request, channel)
+        channels.answer_with_stacks()
         sys.path[:] = request["path"]
         module, function = request["entry"].split(":")
         sys.argv = [module]

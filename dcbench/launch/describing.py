@@ -17,6 +17,7 @@ from dcbench.launch import assemble, engine, environment, placement
 from dcbench.launch.group import Group
 from dcbench.launch.lock import measuring
 from dcbench.launch.tasks import Cast, Stop, Task
+from dcbench.launch.watchdog import EVENTS, Watchdog
 from dcbench.spec import RunSpec
 
 LIMIT_S = 600.0
@@ -77,7 +78,8 @@ def _run(task: Task, spec: RunSpec) -> dict[str, Any]:
             engine.using(environment.base(spec), True, stop) as ready,
         ):
             assert ready is not None  # nobody else holds this stop
-            group = Group(ready, Cast([task], []), "fork", stop, LIMIT_S, lambda rank, name: None)
+            watchdog = Watchdog(task.log.with_name(EVENTS))
+            group = Group(ready, Cast([task], []), "fork", stop, LIMIT_S, lambda rank, name: None, watchdog)
             group.run()
     finally:
         stop.close()

@@ -20,8 +20,10 @@ from dcbench.errors import WorkerFailed
 from dcbench.launch.engine import Engine, EngineGone
 from dcbench.launch.polling import ready
 from dcbench.launch.tasks import Cast, Stop, Task
+from dcbench.launch.watchdog import CHECK_S, Watchdog, size_of
 
 TERM_TO_KILL_S = 2.0
+STACKS_S = 1.0  # given to ranks that do not answer, to write where they are
 CHANNEL_LIMIT_S = 30.0
 MEETING_LIMIT_S = 60.0
 
@@ -41,6 +43,7 @@ class Group:
         The workers are ended after this time (s).
     report : callable
         Called with a worker's rank and the name of the stage it has entered.
+    watchdog : Watchdog
     """
 
     def __init__(
@@ -51,9 +54,11 @@ class Group:
         stop: Stop,
         limit_s: float,
         report: Callable[[int, str], None],
+        watchdog: Watchdog,
     ) -> None:
         self._engine, self._stop, self._report, self._mode = engine, stop, report, start
         self.tasks, self.helpers, self._meeting = cast.tasks, cast.helpers, cast.meeting
+        self._watchdog = watchdog
         self._by_label = {t.label: t for t in (*self.helpers, *self.tasks)}
         self._limit = time.monotonic() + limit_s
         self._kill_at: float | None = None
@@ -127,8 +132,8 @@ class Group:
         """Wait for one thing to happen, and act on it."""
         channels = {t.channel: t for t in self.tasks if t.channel is not None}
         stop = [] if self._stop.reason else [self._stop]
-        until = self._kill_at if self._kill_at is not None else self._limit
-        found = ready([self._engine, *stop, *channels], until - time.monotonic() + 0.001)
+        left_s = (self._kill_at if self._kill_at is not None else self._limit) - time.monotonic()
+        found = ready([self._engine, *stop, *channels], min(left_s, CHECK_S) + 0.001)
         for sock, task in channels.items():
             if sock in found:
                 self._hear(task)
@@ -154,6 +159,7 @@ class Group:
         elif message["type"] == "error":
             task.error = message
         elif message["type"] == "state":
+            self._watchdog.enter(message["rank"], message["name"])
             self._report(message["rank"], message["name"])
 
     def _take(self, message: dict[str, Any]) -> None:
@@ -176,12 +182,23 @@ class Group:
             elif time.monotonic() >= self._limit:
                 self.why = "timeout"
             elif not any(t.failed for t in (*self.tasks, *self.helpers)):
-                return
+                if not (hung := self._watchdog.check(self.tasks)):
+                    return
+                self.why = f"{hung}; {self._stacks()}"
             self._signal(signal.SIGTERM)
             self._kill_at = time.monotonic() + TERM_TO_KILL_S
         elif time.monotonic() >= self._kill_at:
             self._signal(signal.SIGKILL)
             self._kill_at = time.monotonic() + TERM_TO_KILL_S
+
+    def _stacks(self) -> str:
+        """Have every rank that can answer write where it is; say where that is to be read."""
+        before = {t.label: size_of(t.log) for t in self.tasks if t.running}
+        for task in (t for t in self.tasks if t.running):
+            self._engine.send(op="stack", label=task.label)
+        time.sleep(STACKS_S)
+        logs = [t.log.name for t in self.tasks if t.label in before and size_of(t.log) > before[t.label]]
+        return f"where the ranks were is at the end of {', '.join(logs)}" if logs else "none of them answered"
 
     def _signal(self, number: int) -> None:
         for task in (t for t in self.tasks if t.running):

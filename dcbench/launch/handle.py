@@ -24,6 +24,7 @@ from dcbench.launch.lock import measuring
 from dcbench.launch.ranks import Job, processes
 from dcbench.launch.tasks import Stop
 from dcbench.launch.waiting import Waiting
+from dcbench.launch.watchdog import EVENTS, Watchdog
 from dcbench.record import Record
 from dcbench.spec import RunSpec
 
@@ -132,7 +133,7 @@ class Handle(Waiting[Record]):
         offset = 0
         while True:
             last = self.done
-            new, offset = store.read_events(self.run_dir / "events.jsonl", offset)
+            new, offset = store.read_events(self.run_dir / EVENTS, offset)
             yield from new
             if last and not new:
                 return
@@ -163,7 +164,9 @@ class Handle(Waiting[Record]):
             if ready is None:
                 return None
             with processes(self._job) as cast:
-                group = Group(ready, cast, self.spec.start, self._stop, self.spec.time_limit_s, self._stage)
+                watchdog = Watchdog(self.run_dir / EVENTS)
+                limit_s = self.spec.time_limit_s
+                group = Group(ready, cast, self.spec.start, self._stop, limit_s, self._stage, watchdog)
                 group.run()
         return group
 
@@ -198,7 +201,7 @@ class Handle(Waiting[Record]):
         record.status, record.reason = assemble.judge(group)
         starts = {t.start for t in group.tasks if t.start}
         record.placement["start"] = "; ".join(sorted(starts)) or self.spec.start
-        events, _ = store.read_events(self.run_dir / "events.jsonl", 0)
+        events, _ = store.read_events(self.run_dir / EVENTS, 0)
         assemble.fill(record, group.tasks, events, self._asked_s + self._waited_s)
 
     def _stopped_before_start(self, record: Record) -> None:

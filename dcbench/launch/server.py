@@ -19,6 +19,7 @@ import sys
 import time
 from typing import Any
 
+from dcbench.channel import STACK_SIGNAL
 from dcbench.launch import child
 
 MAX_MESSAGE_BYTES = 2**20
@@ -135,6 +136,8 @@ class Server:
             self._start(request, channel)
         elif request["op"] == "signal":
             self._signal(request["label"], request["signal"])
+        elif request["op"] == "stack":
+            self._ask_for_stack(request["label"])
         return request["op"] != "end"
 
     def _start(self, request: dict[str, Any], channel: socket.socket | None) -> None:
@@ -159,6 +162,11 @@ class Server:
                 os.killpg(pid, number)
             except ProcessLookupError:  # it has not come to have a group of its own yet
                 os.kill(pid, number)
+
+    def _ask_for_stack(self, label: str) -> None:
+        for pid in [p for p, known in self._pids.items() if known == label]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, STACK_SIGNAL)
 
     def _reap(self) -> None:
         """Report children that have ended, after ending whatever they leave behind."""

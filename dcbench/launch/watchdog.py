@@ -1,0 +1,108 @@
+"""Says when the ranks of a run have stopped answering: a process that is stopped, or no step for far too long.
+
+It reads what the ranks write anyway, so that it costs them nothing, and knows nothing of what a step is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from dcbench.launch.tasks import Task
+
+EVENTS = "events.jsonl"  # in a run's directory
+CHECK_S = 1.0  # between two looks
+STOPPED_S = 5.0  # a process stopped for this long does not come back by itself
+SILENCE_S = 20.0  # least time without a step that is taken for a hang
+TIMES_LONGEST = 10.0  # ... or this many times the longest pause between steps before
+STEPPING = ("warming up", "training")  # stages in which steps are written down
+
+
+class Watchdog:
+    """
+    Watch the ranks of one run.
+
+    Parameters
+    ----------
+    events : Path
+        The run's event file, which grows with every batch of steps.
+    now : callable
+        Monotonic clock (s).
+
+    Notes
+    -----
+    The first step of a stage may take as long as it likes: it is traced and compiled then, and the time that it took
+    counts as the longest pause from then on. A time in which this process itself did not run is not counted.
+    """
+
+    def __init__(self, events: Path, now: Callable[[], float] = time.monotonic) -> None:
+        self._events, self._now = events, now
+        self._stages: dict[int, str] = {}
+        self._size, self._silence_s, self._longest_s, self._stepped = 0, 0.0, 0.0, False
+        self._stopped_s: dict[int, float] = {}
+        self._checked = now()
+
+    def enter(self, rank: int, stage: str) -> None:
+        """Take note of the stage that a rank has entered."""
+        self._stages[rank] = stage
+        self._silence_s, self._stepped = 0.0, False
+
+    def check(self, tasks: Sequence[Task]) -> str:
+        """
+        Look at the ranks, at most once in ``CHECK_S``.
+
+        Parameters
+        ----------
+        tasks : sequence of Task
+            By rank.
+
+        Returns
+        -------
+        str
+            Why the run should be ended, as a sentence; empty where all is well.
+        """
+        now = self._now()
+        if now - self._checked < CHECK_S:
+            return ""
+        passed_s, self._checked = min(now - self._checked, 2 * CHECK_S), now
+        running = {rank: task for rank, task in enumerate(tasks) if task.running and task.pid}
+        return self._stopped(running, passed_s) or self._silent(running, passed_s)
+
+    def _stopped(self, running: dict[int, Task], passed_s: float) -> str:
+        for rank, task in running.items():
+            is_stopped = state(task.pid) == "T"
+            self._stopped_s[rank] = self._stopped_s.get(rank, 0.0) + passed_s if is_stopped else 0.0
+            if self._stopped_s[rank] >= STOPPED_S:
+                return f"rank {rank} (process {task.pid}) has been stopped by a signal (state T) and was not continued"
+        return ""
+
+    def _silent(self, running: dict[int, Task], passed_s: float) -> str:
+        size = size_of(self._events)
+        if size != self._size:
+            self._longest_s = max(self._longest_s, self._silence_s)
+            self._size, self._silence_s, self._stepped = size, 0.0, True
+            return ""
+        self._silence_s += passed_s
+        limit_s = max(SILENCE_S, TIMES_LONGEST * self._longest_s)
+        stepping = all(self._stages.get(rank) in STEPPING for rank in running)
+        if not (running and stepping and self._stepped) or self._silence_s < limit_s:
+            return ""
+        asleep = ", ".join(f"rank {r} (process {t.pid}, state {state(t.pid)})" for r, t in running.items())
+        return f"no rank has made a step for {self._silence_s:.0f} s, far longer than before: {asleep}"
+
+
+def state(pid: int | None) -> str:
+    """Return the state of a process, the letter of ``/proc``: R running, S asleep, D waiting for a disk, T stopped."""
+    with contextlib.suppress(OSError, IndexError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    return "gone"
+
+
+def size_of(path: Path) -> int:
+    """Return the size of a file (bytes), 0 where there is none yet."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
