@@ -9,6 +9,7 @@ import pytest
 
 from dcbench import figures
 from dcbench.widgets._canvas import Canvas
+from dcbench.widgets._plot import Plot
 
 
 def line(*values: float, name: str = "loss", title: str = "a title") -> figures.Figure:
@@ -20,13 +21,9 @@ def line(*values: float, name: str = "loss", title: str = "a title") -> figures.
 @pytest.fixture
 def sent(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Collect what the widget would send to the page."""
-    import plotly.basewidget
-
     found: list[Any] = []
     for name in ("_send_update_msg", "_send_restyle_msg", "_send_relayout_msg", "_send_addTraces_msg"):
-        monkeypatch.setattr(
-            plotly.basewidget.BaseFigureWidget, name, lambda self, *args, n=name, **more: found.append((n, args, more))
-        )
+        monkeypatch.setattr(Plot, name, lambda self, *args, n=name, **more: found.append((n, args, more)))
     return found
 
 
