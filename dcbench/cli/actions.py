@@ -47,7 +47,9 @@ def doctor(chosen: argparse.Namespace) -> int:
 def runs_list(chosen: argparse.Namespace) -> int:
     """List the runs of the store."""
     from dcbench import store
+    from dcbench.launch import recovery
 
+    recovery.recover_once()
     records = store.load_records()
     skipped = records.attrs["skipped"]
     if chosen.sweep is not None:

@@ -22,6 +22,7 @@ from dcbench.launch import assemble, engine, environment, placement
 from dcbench.launch.group import Group
 from dcbench.launch.lock import measuring
 from dcbench.launch.ranks import Job, processes
+from dcbench.launch.recovery import recover_once
 from dcbench.launch.tasks import Stop
 from dcbench.launch.waiting import Waiting
 from dcbench.launch.watchdog import EVENTS, Watchdog
@@ -68,6 +69,7 @@ def run(
     StoreError
         If the run's directory cannot be made.
     """
+    recover_once(root)
     handle = Handle(spec, root, on_wait or _log.warning, dict(sweep or {}), _entry)
     handle._thread.start()
     return handle

@@ -1,0 +1,84 @@
+"""Gives runs whose process ended without a word the record that it could not write, from what their files hold."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from datetime import UTC, datetime
+from pathlib import Path
+
+from dcbench import hardware, store
+from dcbench.errors import DcbenchError, StoreError
+from dcbench.launch import assemble
+from dcbench.launch.watchdog import EVENTS
+from dcbench.record import Record
+from dcbench.store.runs import RECORD_FILE, read_json
+
+REASON = "the process that had started it ended without a word, as after SIGKILL or a loss of power"
+_seen: set[Path] = set()
+
+
+def recover_once(root: Path | None = None) -> list[Record]:
+    """Do as `recover` does, at most once in a process for each folder; where that cannot be done, it is left."""
+    base = (store.root() if root is None else Path(root)).resolve()
+    if base in _seen:
+        return []
+    _seen.add(base)
+    with contextlib.suppress(OSError):
+        return recover(base)
+    return []
+
+
+def recover(root: Path | None = None) -> list[Record]:
+    """
+    Write the record of each run that has none although the process that made it is gone.
+
+    Parameters
+    ----------
+    root : Path, optional
+        Folder of all runs; `dcbench.store.root` unless given.
+
+    Returns
+    -------
+    list of Record
+        Those written: status ``"interrupted"``, with every sample that the ranks had written down.
+
+    Notes
+    -----
+    A run whose process lives, or is another host's, is left alone, and so is one that does not say who makes it.
+    """
+    base = store.root() if root is None else Path(root)
+    found = []
+    for run_dir in store.run_directories(base):
+        about = store.owner(run_dir)
+        if (run_dir / RECORD_FILE).exists() or about is None or store.is_owned(run_dir):
+            continue
+        with contextlib.suppress(DcbenchError, OSError, TypeError, ValueError, KeyError):  # damaged: it stays as it is
+            record = _record(run_dir, about)
+            store.write(record, run_dir)
+            found.append(record)
+    return found
+
+
+def _record(run_dir: Path, about: dict[str, object]) -> Record:
+    asked = read_json(run_dir / "spec.json")
+    if not isinstance(asked, dict):
+        raise StoreError(f"the specification of run {run_dir.name!r} is damaged")
+    spec_hash = str(asked.pop("spec_hash", ""))
+    events, _ = store.read_events(run_dir / EVENTS, 0)
+    here = about.get("host") == socket.gethostname()
+    begun = (run_dir / "spec.json").stat().st_mtime
+    ended = max((p.stat().st_mtime for p in run_dir.iterdir()), default=begun)
+    return Record(
+        run_id=run_dir.name,
+        spec=asked,
+        spec_hash=spec_hash,
+        status="interrupted",
+        reason=REASON,
+        started_utc=datetime.fromtimestamp(begun, UTC).isoformat(timespec="milliseconds"),
+        duration_s=max(0.0, ended - begun),
+        machine=hardware.inspect_machine().to_dict() if here else {},
+        flags=["this record was put together afterwards, from the files of the run"],
+        samples=assemble.samples(events),
+        path=str(run_dir),
+    )
