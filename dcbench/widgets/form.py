@@ -68,10 +68,11 @@ class LaunchForm(ipywidgets.VBox):
             value = getattr(spec, name)
             self.set_trait(name, "" if value is None else value)
         self._problems = {name: ipywidgets.HTML() for name in (*FIELDS, "others")}
+        self._controls = {name: self._make_field(name) for name in FIELDS}
         self._lines, self._place = {name: self._make_line(name) for name in ("Python", "shell")}, ipywidgets.VBox()
-        self.children = (
-            self._make_fields(), self._problems["others"], self._make_buttons(), *self._lines.values(), self._place
-        )  # fmt: skip
+        cells = [ipywidgets.VBox([self._controls[name], self._problems[name]]) for name in FIELDS]
+        grid, buttons = ipywidgets.GridBox(cells, layout=_GRID), self._make_buttons()
+        self.children = (grid, self._problems["others"], buttons, *self._lines.values(), self._place)
         self.observe(self._refresh, FIELDS)
         self._refresh()
 
@@ -134,15 +135,12 @@ class LaunchForm(ipywidgets.VBox):
         else:
             self._loop.call_soon_threadsafe(act)
 
-    def _make_fields(self) -> ipywidgets.GridBox:
-        cells = []
-        for name in FIELDS:
-            made = ipywidgets.Text() if name in TYPED else ipywidgets.Dropdown(options=self._choices[name])
-            made.description, made.tooltip = name.replace("_", " "), _DOCS[name]
-            made.style, made.layout = _STYLE, _WIDE
-            traitlets.link((self, name), (made, "value"))
-            cells.append(ipywidgets.VBox([made, self._problems[name]]))
-        return ipywidgets.GridBox(cells, layout=_GRID)
+    def _make_field(self, name: str) -> ipywidgets.Widget:
+        made = ipywidgets.Text() if name in TYPED else ipywidgets.Dropdown(options=self._choices[name])
+        made.description, made.tooltip = name.replace("_", " "), _DOCS[name]
+        made.style, made.layout = _STYLE, _WIDE
+        traitlets.link((self, name), (made, "value"))
+        return made
 
     def _make_buttons(self) -> ipywidgets.HBox:
         self._run_button = ipywidgets.Button(description="Run", tooltip="start this run")
