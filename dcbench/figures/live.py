@@ -58,8 +58,7 @@ def plot_live(run: Watch | Record, use: Sequence[Use] = ()) -> Figure:
     row = tidy([record]).iloc[0]
     where = label(record.spec["backend"], record.spec["devices"])
     title = f"One run: {plain(row['model'])} on {plain(row['dataset'])}, {where}"
-    figure = finished(_headed(made), title, caption([record], repeats=False, notes=_notes(watch)), 470)
-    return figure
+    return finished(_headed(made), title, caption([record], repeats=False, notes=_notes(watch)), 470)
 
 
 def _headed(made: Any) -> Any:
@@ -202,24 +201,26 @@ def _bytes(watch: Watch, use: Sequence[Use]) -> tuple[dict[int, float], dict[int
 
 
 def _loss_heading(watch: Watch) -> str:
-    name = "Training loss, mean of devices" if len(watch.losses) > 1 else "Training loss"
-    tested = [accuracy for *_, accuracy in watch.tests if accuracy is not None]
-    if tested:
-        return f"Loss: line training, ◇ test (accuracy {tested[-1]:.3f})"
-    return f"{name}; ◇ test" if watch.tests else name
+    if not watch.tests:
+        return "Training loss, mean of devices" if len(watch.losses) > 1 else "Training loss"
+    accuracy = watch.tests[-1][2]
+    return "Training loss, ◇ test" + ("" if accuracy is None else f" (accuracy {accuracy:.3f})")
 
 
 def _rate_heading(watch: Watch) -> str:
     if watch.slowest is None or not watch.step_times[watch.slowest].total:
         return "Throughput, higher is better"
     series = watch.step_times[watch.slowest]
-    return f"Throughput: {series.count * watch.spec['global_batch'] / series.total:,.0f} {_UNIT} on average"
+    whole = series.count * watch.spec["global_batch"] / series.total
+    if watch.record is not None:
+        whole = watch.record.metrics.get("throughput", whole)
+    return f"Throughput: {whole:,.0f} {_UNIT}"
 
 
 def _step_heading(watch: Watch) -> str:
     if watch.straggler is not None:
         rank, times = watch.straggler
-        return f"Step time: rank {rank} takes {times:.2g} × the others'"
+        return f"Step time: rank {rank} is {times:.2g} × the others"
     return "Step time by rank" if len(watch.step_times) > 1 else "Step time"
 
 

@@ -5,11 +5,8 @@ The view belongs to the page; the run does not: closing the page stops nothing, 
 
 from __future__ import annotations
 
-import asyncio
 import math
 import time
-import weakref
-from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -22,20 +19,19 @@ from dcbench.errors import SpecError, StoreError
 from dcbench.figures.live import live_parts
 from dcbench.launch import Handle
 from dcbench.record import Record
-from dcbench.store import tidy
 from dcbench.store.index import run_directories
 from dcbench.terminal import clean, quantity
 from dcbench.watching import UNDER_WAY, Use, Watch
 from dcbench.widgets._canvas import Canvas
-from dcbench.widgets._front import PERIOD_S, follow, followed, has_front_end, ticking
-from dcbench.widgets._stage import WRAPPED
+from dcbench.widgets._front import PERIOD_S, has_front_end
+from dcbench.widgets._living import Living
+from dcbench.widgets._stage import PICK, STYLE, THEMES, WRAPPED
 from dcbench.widgets._summary import summary, used
 
 USE_EVERY_S = 1.0  # memory and cores are looked at this often
-_views: weakref.WeakSet[LiveRun] = weakref.WeakSet()
 
 
-class LiveRun(ipywidgets.VBox):
+class LiveRun(Living[Record], ipywidgets.VBox):
     """
     A run as it stands, brought up to date while it is under way.
 
@@ -56,6 +52,7 @@ class LiveRun(ipywidgets.VBox):
     steps_done : int
     steps_total : int or None
     record : Record or None
+    theme : {"light", "dark"}
     """
 
     run_id = traitlets.Unicode()
@@ -63,25 +60,22 @@ class LiveRun(ipywidgets.VBox):
     stage = traitlets.Unicode()
     steps_done = traitlets.Int()
     steps_total = traitlets.Int(None, allow_none=True)
+    theme = traitlets.Enum(THEMES, "light")
 
     def __init__(self, watch: Watch, handle: Handle | None = None, period_s: float = PERIOD_S) -> None:
         super().__init__()
-        self._watch, self._handle, self._period_s = watch, handle, period_s
+        self._watch, self._handle = watch, handle
         self._use: list[Use] = []
-        self._used_s, self._drawn = -math.inf, False
+        self._used_s = -math.inf
         self._canvas: Canvas | None = None
-        self._task: asyncio.Task[None] | None = None
         self._sent: list[tuple[int, dict[str, Any]]] = []
         self._headings: list[str] = []
         self._make_parts()
-        self.look()
-        if has_front_end():
-            self._take_over()
-            self._task = None if watch.ended else ticking(self.look, period_s)
-        _views.add(self)
+        self.observe(lambda _change: self._draw(anew=True), "theme")
+        self._begin(watch.run_dir or watch.run_id, period_s)
 
     def __repr__(self) -> str:
-        return clean(f"{self._name()}: {self.line}")
+        return clean(f"{self._watch.name}: {self.line}")
 
     @property
     def record(self) -> Record | None:
@@ -91,7 +85,8 @@ class LiveRun(ipywidgets.VBox):
     @property
     def figure(self) -> figures.Figure:
         """What is drawn, as a value of its own for a report."""
-        return figures.plot_live(self._watch, self._use)
+        made = figures.plot_live(self._watch, self._use)
+        return made.dark() if self.theme == "dark" else made
 
     @property
     def line(self) -> str:
@@ -99,24 +94,21 @@ class LiveRun(ipywidgets.VBox):
         watch = self._watch
         if watch.ended:
             return f"{watch.status}{': ' if watch.reason else ''}{watch.reason}"
-        if watch.stage == "warming up":
-            return f"warming up · step {watch.warmup_steps:,}"
         if not watch.steps_done:
-            return watch.stage
+            return watch.stage + (f" · step {watch.warmup_steps:,}" if watch.stage == "warming up" else "")
         of = f" of {watch.steps_total:,}" if watch.steps_total else ""
         left = f" · about {quantity(float(f'{watch.left_s:.2g}'), 's')} left" if watch.left_s else ""
         return f"{watch.stage} · step {watch.steps_done:,}{of}{left}"
 
     def look(self) -> tuple[str, bool]:
         """Look at the run once, show what has changed, and return the line that says so and whether it has ended."""
-        changed = self._watch.update()
+        changed = self._watch.update() or not self.status
         if time.monotonic() - self._used_s >= USE_EVERY_S and not self._watch.ended:
             self._use, self._used_s = self._watch.usage(), time.monotonic()
             changed = changed or bool(self._use)
-        if changed or not self._drawn:
-            self._drawn = True
+        if changed:
             self._show()
-        return f"{self._name()}: {self.line}", self._watch.ended
+        return f"{self._watch.name}: {self.line}", self._watch.ended
 
     def stop(self) -> None:
         """
@@ -127,76 +119,38 @@ class LiveRun(ipywidgets.VBox):
         SpecError
             If another process makes it.
         """
-        if self._handle is None and not self._watch.ended:
+        if self._watch.ended:
+            return
+        if self._handle is None:
             raise SpecError(f"run {self.run_id!r} cannot be stopped from here: {self._owner()}; stop it there")
-        if self._handle is not None:
-            self._button.disabled, self._button.description = True, "Stopping"
-            self._handle.cancel()
-
-    def follow(self) -> Record:
-        """
-        Say how far the run is, in sparse plain lines, until it ends; blocks.
-
-        Raises
-        ------
-        StoreError
-            If there is no record, and why.
-        """
-        follow(self.look, self._period_s)
-        return self._outcome()
-
-    def close(self) -> None:
-        """Remove the view; the run goes on."""
-        self._rest()
-        super().close()
-
-    def __await__(self) -> Generator[Any, None, Record]:
-        return self._wait().__await__()
-
-    async def _wait(self) -> Record:
-        if not has_front_end():
-            await followed(self.look, self._period_s)
-        while not self._watch.ended:
-            await asyncio.sleep(self._period_s)
-            if self._task is None or self._task.done():
-                self.look()
-        return self._outcome()
+        self._button.disabled, self._button.description = True, "Stopping"
+        self._handle.cancel()
 
     def _outcome(self) -> Record:
         if self._watch.record is None:
             raise StoreError(f"run {self.run_id!r} has no record: it is {self._watch.status}: {self._watch.reason}")
         return self._watch.record
 
-    def _take_over(self) -> None:
-        """Stop other views of the run, which a cell that is run again leaves behind."""
-        for view in list(_views):
-            if view._watch.run_dir == self._watch.run_dir and view is not self and view._task is not None:
-                view._rest()
-                view._state.value = f"run {self.run_id} goes on in a newer view"
-
-    def _rest(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            self._task = None
-
-    def _name(self) -> str:
-        row = tidy([self._watch.as_record()]).iloc[0]
-        return f"{row['model']} on {row['dataset']}, {row['backend']} × {row['devices']}"
+    def _rested(self) -> None:
+        self._state.value = "goes on in a newer view"
+        self._button.layout.display = "none"
 
     def _owner(self) -> str:
         owner = self._watch.owner
         return f"process {owner.get('pid')} on {owner.get('host')} makes it" if owner else "another process makes it"
 
     def _make_parts(self) -> None:
-        self._title, self._state, self._using = (ipywidgets.Label() for _ in range(3))
+        self._state, self._elsewhere, self._using = (ipywidgets.Label() for _ in range(3))
         self._bar = ipywidgets.IntProgress(layout={"width": "16em"})
         self._button = ipywidgets.Button(description="Stop", icon="stop", layout={"width": "auto"})
         self._button.on_click(lambda _button: self.stop())
-        self._elsewhere = ipywidgets.Label()
-        self._place, self._summary = ipywidgets.VBox(), ipywidgets.HTML()
+        theme = ipywidgets.Dropdown(options=THEMES, description="theme", style=STYLE, layout=PICK)
+        traitlets.link((self, "theme"), (theme, "value"))
+        self._place, self._summary = ipywidgets.VBox(), ipywidgets.VBox()
+        title = ipywidgets.Label(clean(f"Run {self._watch.run_id}: {self._watch.name}"))
         row = ipywidgets.HBox([self._button, self._bar, self._state, self._elsewhere], layout=WRAPPED)
-        self._title.value = clean(f"Run {self._watch.run_id}: {self._name()}")
-        self.children = (self._title, row, self._place, self._using, self._summary)
+        using = ipywidgets.HBox([self._using, theme], layout=WRAPPED)
+        self.children = (title, row, self._place, using, self._summary)
 
     def _show(self) -> None:
         watch = self._watch
@@ -211,28 +165,28 @@ class LiveRun(ipywidgets.VBox):
         self._button.layout.display = None if mine else "none"
         self._elsewhere.value = "" if mine or watch.ended else clean(f"{self._owner()}; it can be stopped there")
         self._using.value = "" if watch.ended else used(self._use)
-        if has_front_end():
-            self._draw()
-        if watch.ended and watch.record is not None:
-            self._summary.value = summary(watch.record)
+        self._draw(anew=watch.ended)
+        if watch.record is not None:
+            self._summary.children = summary(watch.record)
 
-    def _draw(self) -> None:
-        """Send what has changed; a figure of other lines, or of the run's end, is drawn anew."""
+    def _draw(self, anew: bool = False) -> None:
+        """Send what has changed; all of it where there are other lines, another theme or the run's end."""
+        if not has_front_end():
+            return
         parts, headings = live_parts(self._watch, self._use)
+        then, self._sent = self._sent, parts
+        texts, self._headings = self._headings, headings
         if self._canvas is None:
             self._canvas = Canvas(self.figure)
             self._place.children = (self._canvas,)
-        elif self._watch.ended or [(p, t["name"]) for p, t in parts] != [(p, t["name"]) for p, t in self._sent]:
+        elif anew or [(p, t["name"]) for p, t in parts] != [(p, t["name"]) for p, t in then]:
             self._canvas.draw(self.figure)
         else:
-            changed = {
-                k: _moved(new, old) for k, ((_, new), (_, old)) in enumerate(zip(parts, self._sent, strict=True))
-            }
-            texts = {f"annotations[{k}].text": text for k, text in enumerate(headings) if text != self._headings[k]}
-            changed = {k: values for k, values in changed.items() if values}
-            if changed or texts:
-                self._canvas.change(changed, texts)
-        self._sent, self._headings = parts, headings
+            moved = {k: _moved(new[1], old[1]) for k, (new, old) in enumerate(zip(parts, then, strict=True))}
+            moved = {k: places for k, places in moved.items() if places}
+            said = {f"annotations[{k}].text": text for k, text in enumerate(headings) if text != texts[k]}
+            if moved or said:
+                self._canvas.change(moved, said)
 
 
 def _moved(new: dict[str, Any], old: dict[str, Any]) -> dict[str, Any]:
@@ -259,7 +213,7 @@ def live_run(
     Returns
     -------
     LiveRun
-        Shown by JupyterLab; ``await`` it for the record.
+        Shown by JupyterLab; ``await`` it for the record, or, in plain Python, call its ``follow``.
 
     Raises
     ------
