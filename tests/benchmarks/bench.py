@@ -166,9 +166,11 @@ def rows(quick: bool) -> dict[str, dict[str, Any]]:
     launched = study.against_horovodrun(1)
     found_ratio = ratio(launched) | {"sums": float(launched[:, 0].sum() / launched[:, 1].sum())}
     add("a sweep's runs, horovodrun / dcbench", "reported", lambda v: True, found_ratio)
-    read, drawn = reading.reading_and_drawing()
+    read, drawn, seen, changed = reading.reading_drawing_and_exploring()
     add("reading 10,000 records, warm (s)", "≤ 1", lambda v: v["seconds"] <= 1, read)
     add("a figure of 10,000 records (s)", "≤ 2,000 marks", lambda v: v["marks"] <= 2000, drawn)
+    add("explore_runs, 10,000 records, first sight (s)", "≤ 2", lambda v: v["seconds"] <= 2, seen)
+    add("explore_runs, 10,000 records, a change (s)", "≤ 0.3", lambda v: v["seconds"] <= 0.3, changed)
     return found
 
 

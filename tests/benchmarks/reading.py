@@ -1,8 +1,9 @@
-"""How long a store of ten thousand records takes to be read again, and to be drawn."""
+"""How long a store of ten thousand records takes to be read again, to be drawn, and to be explored."""
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import sys
 import tempfile
@@ -30,9 +31,12 @@ def fill(root: Path) -> None:
         (root / run_id / "record.json").write_text(json.dumps(record.to_dict()))
 
 
-def reading_and_drawing() -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the median time (s) of reading all records, after a first time, and of a figure of them with its marks."""
-    from dcbench import figures, store
+def reading_drawing_and_exploring() -> list[dict[str, Any]]:
+    """
+    Return median times (s) of reading all records, after a first time, of a figure of them with its marks, of the first
+    sight of an explorer, and of the slowest kind of change in it.
+    """
+    from dcbench import figures, store, widgets
 
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
@@ -40,9 +44,22 @@ def reading_and_drawing() -> tuple[dict[str, Any], dict[str, Any]]:
         table = store.load_records(root)  # the first time makes the index
         assert len(table) == RECORDS
         read = {"seconds": _median_s(lambda: store.load_records(root)), "repeats": REPEATS}
+        seen = {"seconds": _median_s(lambda: widgets.explore_runs(root=root)), "repeats": REPEATS}
+        changed = changing(widgets.explore_runs(root=root))
     drawn = {"seconds": _median_s(lambda: figures.plot_throughput(table)), "repeats": REPEATS}
     marks = sum(len(trace["x"]) for trace in figures.plot_throughput(table).data if trace["x"] is not None)
-    return read, drawn | {"marks": marks}
+    return [read, drawn | {"marks": marks}, seen, changed]
+
+
+def changing(explorer: Any) -> dict[str, Any]:
+    """Return the median time (s) of the slowest of a filter, another metric, log axes and another run, and all four."""
+    newest = list(explorer.selected["run_id"][-2:])
+    kinds = {"backend": ("horovod", None), "y": ("step_s", "throughput"), "log_x": (True, False), "run": newest}
+    found = {}
+    for name, values in kinds.items():
+        turns = itertools.cycle(values)
+        found[name] = _median_s(lambda name=name, turns=turns: setattr(explorer, name, next(turns)))  # type: ignore[misc]
+    return {"seconds": max(found.values()), "each": found, "repeats": REPEATS}
 
 
 def _median_s(act: Callable[[], Any]) -> float:
