@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import zipfile
 from pathlib import Path
 
@@ -183,3 +185,16 @@ def test_flags_of_the_command_line_ask_for_logs() -> None:
 
     chosen = parse(["run", "--tensorboard", "--profile-steps", "5"])
     assert spec_from(vars(chosen)) == RunSpec(tensorboard=True, profile_steps=5)
+
+
+def test_lab_finds_tensorboard_beside_its_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("execv", "chdir"):
+        monkeypatch.setattr(os, name, lambda *words: None)
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setenv("TENSORBOARD_BINARY", "")  # so that it is put back
+    monkeypatch.delenv("TENSORBOARD_BINARY")
+    main(["lab"])
+    assert Path(os.environ["TENSORBOARD_BINARY"]) == Path(sys.executable).with_name("tensorboard")
+    monkeypatch.setenv("TENSORBOARD_BINARY", "chosen")
+    main(["lab"])
+    assert os.environ["TENSORBOARD_BINARY"] == "chosen"

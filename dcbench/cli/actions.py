@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from importlib.util import find_spec
+from pathlib import Path
 
 from dcbench.errors import DcbenchError, SpecError
 from dcbench.registry import nearest
@@ -158,6 +159,8 @@ def lab(chosen: argparse.Namespace) -> int:
             "Jupyter does not run as root unless told so; say make lab ARGS=--allow-root (dcbench lab --allow-root), "
             "or be another user"
         )
+    if (beside := Path(sys.executable).with_name("tensorboard")).is_file():
+        os.environ.setdefault("TENSORBOARD_BINARY", str(beside))  # else %tensorboard looks on PATH only
     folder = project() / "notebooks"
     os.chdir(folder if folder.is_dir() else project())
     sys.stdout.flush()
