@@ -18,7 +18,8 @@ from dcbench.errors import SpecError
 from dcbench.record import Record
 from dcbench.store import Runs
 from dcbench.widgets._choices import Choices, read
-from dcbench.widgets._stage import PICK, STYLE, WRAPPED, Stage
+from dcbench.widgets._picks import Picks
+from dcbench.widgets._stage import WRAPPED, Stage
 
 TARGET = "time to target"
 
@@ -108,14 +109,15 @@ class Explorer(Stage):
 
     def _make_controls(self, columns: Mapping[str, str]) -> None:
         names = {**columns, "view": "view", "theme": "theme"}
-        self._picks = {name: self._pick(name, column) for name, column in names.items()}
+        self._picks = Picks(self, names, self._offered, self._worded)
         self._ticks = {b: self._tick(b) for b in self._choices.values("backend")}
         logarithmic = ipywidgets.Checkbox(description="log axes", indent=False, layout={"width": "auto"})
         traitlets.link((self, "log_axes"), (logarithmic, "value"))
         self._logarithmic, self._note = logarithmic, ipywidgets.Label()
         backends = ipywidgets.HBox([ipywidgets.Label("backends"), *self._ticks.values()], layout=WRAPPED)
-        chosen = ipywidgets.HBox([self._picks[n] for n in columns], layout=WRAPPED)
-        look = ipywidgets.HBox([self._picks["view"], self._picks["theme"], logarithmic], layout=WRAPPED)
+        lists = self._picks.lists
+        chosen = ipywidgets.HBox([lists[n] for n in columns], layout=WRAPPED)
+        look = ipywidgets.HBox([lists["view"], lists["theme"], logarithmic], layout=WRAPPED)
         self.children = (chosen, backends, look, self._note, self._place)
 
     def _offered(self, name: str) -> list[Any]:
@@ -123,16 +125,6 @@ class Explorer(Stage):
             return list(self.views) if name == "view" else ["light", "dark"]
         values = self._choices.values(name)
         return [*values, None] if self.offers_all and len(values) > 1 else values
-
-    def _pick(self, name: str, label: str) -> ipywidgets.Dropdown:
-        made = ipywidgets.Dropdown(description=label.replace("_", " "), style=STYLE, layout=PICK)
-
-        def take(change: Any) -> None:
-            if not self._syncing and change["new"] is not None:
-                self.set_trait(name, self._offered(name)[change["new"]])
-
-        made.observe(take, "index")
-        return made
 
     def _tick(self, backend: str) -> ipywidgets.Checkbox:
         made = ipywidgets.Checkbox(description=backend, indent=False, layout={"width": "auto"})
@@ -160,12 +152,7 @@ class Explorer(Stage):
             self._syncing = False
 
     def _show_choices(self) -> None:
-        for name, pick in self._picks.items():
-            offered, value = self._offered(name), getattr(self, name)
-            with pick.hold_sync():
-                pick.options = [(self._worded(name, v), k) for k, v in enumerate(offered)]
-                pick.index = offered.index(value) if value in offered else None
-                pick.disabled = len(offered) < 2 and value in offered
+        self._picks.show()
         present = set(self._table.loc[self._choices.matching(self._chosen()), "backend"])
         for backend, tick in self._ticks.items():
             tick.value = backend in self.backends
