@@ -63,17 +63,33 @@ def test_other_traces_are_drawn_anew_in_the_same_place() -> None:
     canvas = Canvas(line(1, 2))
     two = line(1, 2)
     two.add_bar(y=[1])
+    shown, dark = canvas.children, figures.Figure(two)
     canvas.draw(two)
-    assert len(canvas.children) == 1 and len(canvas.figure.data) == 2
+    assert canvas.children == shown and len(canvas.figure.data) == 2  # a widget more would bring its code again
+    dark.layout.template = {"layout": {"paper_bgcolor": "black"}}
+    canvas.draw(dark)
+    assert canvas.figure.layout.template.layout.paper_bgcolor == "black"
+    canvas.draw(line(5, 6, title="one"))
+    assert [t.y.tolist() for t in canvas.figure.data] == [[5, 6]] and canvas.figure.layout.title.text == "one"
+    assert canvas.children == shown
+
+
+def test_a_view_that_is_opened_takes_the_width_of_its_page(sent: list[Any]) -> None:
+    canvas = Canvas(line(1, 2))
+    for count, expected in ((1, 1), (2, 2), (1, 2)):  # two are opened, one is closed
+        canvas.children[0]._view_count = count
+        assert sum(layout == ({"autosize": True},) for _, layout, _ in sent) == expected
 
 
 def test_it_offers_no_upload() -> None:
     assert Canvas(line(1)).children[0]._config == figures.CONFIG
 
 
-def test_a_click_tells_the_trace_the_point_and_its_data() -> None:
-    canvas, told = Canvas(line(1, 2, 3)), []
+@pytest.mark.parametrize("first", [line(1, 2, 3), figures.Figure()])
+def test_a_click_tells_the_trace_the_point_and_its_data(first: figures.Figure) -> None:
+    canvas, told = Canvas(first), []
     canvas.on_click(lambda *found: told.append(found))
+    canvas.draw(line(1, 2, 3))
     widget = canvas.children[0]
     points = {"trace_indexes": [0, 0], "point_indexes": [1, 2], "xs": [1, 2], "ys": [2, 3]}
     state = {"alt": False, "ctrl": False, "meta": False, "shift": False, "button": 0, "buttons": 1}
