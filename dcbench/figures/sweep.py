@@ -26,6 +26,7 @@ WAITED = "waited for another measurement"
 _WAIT = r"waited ([\d.]+) s for another measurement"  # the flag of such a run
 _LEGEND = len(SYMBOLS) + 1  # marks
 _ROW_PX, _PANEL_PX, _MOST_REASON = 28, 80, 160
+_MOST_TICKS = 12  # one for each run
 
 
 def plot_sweep(runs: Runs) -> Figure:
@@ -64,7 +65,7 @@ def plot_sweep(runs: Runs) -> Figure:
     if len(waiting):
         _add(made, waiting, {"symbol": "circle-open", "size": 17, "color": QUIET})
     _add_legend(made, [s for s in SYMBOLS if (shown["status"] == s).any()], len(waiting) > 0)
-    made.update_xaxes(title_text="Run (in the order of time)", range=_span(shown["number"]), tickformat="d")
+    made.update_xaxes(title_text="Run (in the order of time)", **_span(shown["number"]))
     made.update_yaxes(type="category", categoryarray=names, range=[len(names) - 0.4, -0.6])
     title = "Every run of the sweep in the order it was made"
     panel_px = len(names) * _ROW_PX + _PANEL_PX
@@ -130,15 +131,15 @@ def _add_legend(made: go.Figure, statuses: list[str], waited: bool) -> None:
         made.add_scatter(x=[None], y=[None], mode="markers", marker=mark, name=name, showlegend=True)
 
 
-def _span(numbers: pd.Series) -> list[float]:
-    """Leave a little room beside the first and the last run."""
+def _span(numbers: pd.Series) -> dict[str, object]:
+    """Return an axis of whole numbers with a little room beside the first and the last run."""
     low, high = int(numbers.min()), int(numbers.max())
     room = max(0.5, 0.02 * (high - low))
-    return [low - room, high + room]
+    return {"range": [low - room, high + room], **({"dtick": 1} if high - low < _MOST_TICKS else {})}
 
 
 def _counted(table: pd.DataFrame) -> str:
     counts = table["status"].value_counts()
     said = ", ".join(f"{counts[s]} {s}" for s in SYMBOLS if s in counts)
     canaries = int(table["canary"].isin([True]).sum()) if "canary" in table else 0
-    return f"{len(table):,} runs ({said})" + f", {canaries} of them canaries" * (canaries > 0)
+    return f"{len(table):,} run{'s' * (len(table) != 1)} ({said})" + f", {canaries} of them canaries" * (canaries > 0)

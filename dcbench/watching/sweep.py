@@ -125,7 +125,7 @@ class SweepWatch:
         if self.ended:
             return False
         before = self._seen()
-        self.owner = None if self.handle else lock.held_by(running.lock_path(self.key, self.root))
+        self.owner = None if self.handle else self._holder()
         made = not self.handle.done if self.handle else self.owner is not None and not self._superseded
         if self.handle:
             self._ask(self.handle)
@@ -137,6 +137,10 @@ class SweepWatch:
 
     def _seen(self) -> tuple[object, ...]:
         return self.status, self.progress, self.doing, self.waits, self.run, self.owner, len(self.rows)
+
+    def _holder(self) -> int | None:
+        """Return the process that makes the sweep; what a record calls its key may be anything."""
+        return lock.held_by(running.lock_path(self.key, self.root)) if store.is_run_id(self.key) else None
 
     def _ask(self, handle: Sweep) -> None:
         self.progress, self.run = handle.progress, handle.running

@@ -73,10 +73,7 @@ class LiveSweep(Living[SweepResult], Stage):
     @property
     def line(self) -> str:
         """Where the sweep is, in a few words."""
-        watch = self._watch
-        if watch.ended:
-            return f"{watch.status}: {watch.reason or watch.counts}"
-        return " · ".join(part for part in (watch.counts, watch.waits or watch.doing, self._asked) if part)
+        return " · ".join(self._parts())
 
     @property
     def view(self) -> LiveRun | None:
@@ -121,15 +118,26 @@ class LiveSweep(Living[SweepResult], Stage):
         return self._watch.result()
 
     def _rested(self) -> None:
-        self._state.value = "it goes on in a newer view"
+        self._tell(["it goes on in a newer view"])
+
+    def _parts(self) -> list[str]:
+        """Say how far it is, what runs or waits now, what was asked, and who makes it."""
+        watch = self._watch
+        if watch.ended:
+            return [f"{watch.status}: {watch.reason or watch.counts}"]
+        now = watch.waits or (f"now {watch.doing}" if watch.doing else "")
+        where = "" if watch.handle else self._elsewhere()
+        return [part for part in (watch.counts, now, self._asked, where) if part]
+
+    def _tell(self, parts: Sequence[str]) -> None:
+        self._state.value = "<br>".join(html.escape(clean(part)) for part in parts)
 
     def _elsewhere(self) -> str:
         return f"process {self._watch.owner} makes it; it can be stopped there"
 
     def _make_parts(self) -> None:
         self._title = ipywidgets.Label(clean(f"Sweep {self.sweep_id}"), style={"font_weight": "600"})
-        self._bar, self._state, self._note = ipywidgets.HTML(), ipywidgets.Label(), ipywidgets.Label()
-        self._failures, self._flags = ipywidgets.HTML(), ipywidgets.HTML()
+        self._bar, self._state, self._failures, self._flags = (ipywidgets.HTML() for _ in range(4))
         tick = ipywidgets.Checkbox(description="show the run under way", indent=False, layout={"width": "auto"})
         traitlets.link((self, "show_run"), (tick, "value"))
         self._tick, self._below = tick, ipywidgets.VBox()
@@ -138,11 +146,9 @@ class LiveSweep(Living[SweepResult], Stage):
         self._now = ipywidgets.Button(description="Stop now", icon="stop", layout=wide)
         self._after.on_click(lambda _button: self.stop(after_run=True))
         self._now.on_click(lambda _button: self.stop())
-        buttons = ipywidgets.HBox([self._after, self._now, tick, self._note], layout=WRAPPED)
-        look = self._row({"theme": THEMES})
-        self.children = (
-            self._title, self._bar, self._state, buttons, self._failures, self._flags, look, self._place, self._below,
-        )  # fmt: skip
+        controls = ipywidgets.HBox([self._after, self._now, tick, self._row({"theme": THEMES})], layout=WRAPPED)
+        told = (self._title, self._bar, self._state)
+        self.children = (*told, controls, self._failures, self._flags, self._place, self._below)
 
     def _refresh(self) -> None:
         """Send what has changed."""
@@ -151,12 +157,11 @@ class LiveSweep(Living[SweepResult], Stage):
         self.status, self.done, self.failed, self.total = watch.status, far.done, far.failed, far.total
         running = int(watch.run is not None and far.done < far.total)
         self._bar.value = _bar(far.done - far.failed, running, far.failed, far.total - far.done - running)
-        self._state.value = clean(self.line)
+        self._tell(self._parts())
         mine = watch.handle is not None and not ended
         self._after.disabled = self._now.disabled = not mine
         self._after.disabled |= bool(self._asked)
         self._now.disabled |= self._asked == "stops now"
-        self._note.value = "" if mine or ended else self._elsewhere()
         self._tick.disabled = ended
         failed = watch.failed()
         first = [_failure(row) for row in failed.head(MOST_LISTED).to_dict("records")]
