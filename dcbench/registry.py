@@ -118,11 +118,6 @@ def numbers(kind: str, name: str, fact: str) -> tuple[int, ...]:
     """
     Return the whole numbers that the file of an entry gives in a line such as ``FACT = (8, 8, 1)``, read as in `says`.
 
-    Parameters
-    ----------
-    kind : {"model", "dataset", "backend"}
-    name, fact : str
-
     Returns
     -------
     tuple of int
@@ -131,7 +126,7 @@ def numbers(kind: str, name: str, fact: str) -> tuple[int, ...]:
     Raises
     ------
     SpecError
-        If the file cannot be read, or gives the fact another value.
+        Where `says` raises one.
 
     Examples
     --------

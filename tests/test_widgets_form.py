@@ -172,6 +172,7 @@ def test_a_run_is_started_shown_and_ends_in_the_record(runs) -> None:
             await ended(made)
             assert made.record.ok and made.record.run_id == made.handle.run_id
             assert made._note.value.count(f"run {made.handle.run_id}: ok") == 1
+            assert buttons(made) == (True, True)
             assert len(store.load_records()) == number + 1
 
     asyncio.run(work())
@@ -201,9 +202,11 @@ def test_a_run_that_waits_says_so_and_can_be_stopped(runs) -> None:
         made.run()  # does not start another
         assert "is under way" in made._note.value and len(list(runs.iterdir())) == 2
         made._stop_button.click()
-        assert buttons(made) == (False, False)
+        assert "stopping run" in made._note.value
         await ended(made)
         assert made.record.status == "cancelled" and "cancelled" in made._note.value
+        made.stop()
+        assert "no run of this form is under way" in made._note.value
         first.cancel()
         first.result(LIMIT_S)
 

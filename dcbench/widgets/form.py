@@ -39,7 +39,8 @@ class LaunchForm(ipywidgets.VBox):
     """
     Fields of a run, the same run as Python and as a command, Run and Stop; each trait is a field, and can be set.
 
-    In JupyterLab the Tab key goes from field to field and on to the buttons.
+    In JupyterLab the Tab key goes from field to field and on to the buttons; Space opens a list, whose keys are
+    JupyterLab's own as long as it is closed.
 
     Attributes
     ----------
@@ -104,6 +105,7 @@ class LaunchForm(ipywidgets.VBox):
             self.handle = launch.run(spec, root=self._root, on_wait=lambda sentence: None)
         except DcbenchError as error:
             return self._say(str(error))
+        self._stopping = False
         self._refresh()  # first, so that Stop is there before the figure, which takes longest to be shown
         self._say("")
         self.view = live_run(self.handle)
@@ -112,10 +114,17 @@ class LaunchForm(ipywidgets.VBox):
 
     def stop(self) -> None:
         """End the run under way; its record keeps what was done."""
+        if self.handle is None or self.handle.done:
+            return self._say("no run of this form is under way")
+        self._stopping = True
+        self._say(f"stopping run {self.handle.run_id}")
+        self.handle.cancel()
+
+    def _clicked(self) -> None:
+        """Run, and give the focus that the disabled button loses to the one that can be pressed next."""
+        self.run()
         if self._under_way():
-            self._stop_button.disabled = True
-            self._say("stopping")
-            self.handle.cancel()
+            self._stop_button.focus()
 
     @traitlets.validate(*PICKED)
     def _offered(self, given: Any) -> Any:
@@ -146,7 +155,7 @@ class LaunchForm(ipywidgets.VBox):
         self._run_button = ipywidgets.Button(description="Run", tooltip="start this run")
         self._stop_button = ipywidgets.Button(description="Stop", tooltip="end the run, keep its record")
         self._note = ipywidgets.HTML()
-        self._run_button.on_click(lambda _: self._in_loop(self.run))
+        self._run_button.on_click(lambda _: self._in_loop(self._clicked))
         self._stop_button.on_click(lambda _: self.stop())
         return ipywidgets.HBox([self._run_button, self._stop_button, self._note], layout=WRAPPED)
 
@@ -167,7 +176,7 @@ class LaunchForm(ipywidgets.VBox):
         for name, line in self._lines.items():
             line.value = self._to_copy[name]
         self._run_button.disabled = proposal.spec is None or self._under_way()
-        self._stop_button.disabled = not self._under_way()
+        self._stop_button.disabled = self.handle is None  # later a disabled button would lose the focus
         return proposal
 
     def _say(self, sentence: str) -> None:
@@ -179,7 +188,7 @@ class LaunchForm(ipywidgets.VBox):
         if self.handle.done:
             self._refresh()
             self._say(_ending(self.handle))
-        elif not self._stop_button.disabled:
+        elif not self._stopping:
             self._say(self.handle.status if self.handle.status.startswith("waiting") else "")
         return self.handle.status, self.handle.done
 
