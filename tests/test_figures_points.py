@@ -98,8 +98,8 @@ def test_what_cannot_be_drawn_is_counted():
     none.metrics["final_loss"] = 0.0
     runs = [fake_record(), lost, none]
     under = figures.plot_runs(runs, y="final_loss", log_y=True).layout.title.subtitle.text
-    assert "1 runs without both numbers are not drawn" in under
-    assert "1 runs at or below 0 are not drawn: the axis is logarithmic" in under
+    assert "not drawn, without both numbers: 1" in under
+    assert "not drawn, at or below 0 on a logarithmic axis: 1" in under
     linear = figures.plot_runs(runs, y="final_loss").layout.title.subtitle.text
     assert "at or below 0" not in linear
 

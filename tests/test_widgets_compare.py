@@ -57,6 +57,13 @@ def test_it_begins_with_two_backends_alike_in_all_else(comparer):
     assert (comparer.a, comparer.b) == ("mirrored × 2, 32 a device", "horovod × 2, 32 a device")
 
 
+def test_a_sweep_of_one_configuration_is_not_where_it_begins(records):
+    lone = dataclasses.replace(fake_record(), run_id="alone", sweep=records[-1].sweep | {"id": "new", "canary": False})
+    comparer = widgets.compare_runs([*records, lone])
+    assert (comparer.a_sweep, comparer.b_sweep, comparer.sentence) == (SWEEP, SWEEP, "")
+    assert widgets.compare_runs([lone]).sentence.startswith("a and b are the same configuration")
+
+
 def test_the_verdict_comes_first_and_the_figure_is_that_of_the_comparison(comparer, records):
     comparer.a, comparer.b, comparer.metric = "mirrored × 2, 64 a device", "independent × 2, 64 a device", "step_s"
     expected = comparison.compare(of(records, "mirrored", 2, 64), of(records, "independent", 2, 64), "step_s")

@@ -141,8 +141,8 @@ def _points(
     above = whole & ((points["x"] > 0) | (not log_x)) & ((points["y"] > 0) | points["apart"] | (not log_y))
     points["at"] = points["x"]
     without, low = int((~whole).sum()), int((whole & ~above).sum())
-    notes = [f"{without:,} runs without both numbers are not drawn"] * bool(without)
-    notes += [f"{low:,} runs at or below 0 are not drawn: the axis is logarithmic"] * bool(low)
+    notes = [f"not drawn, without both numbers: {without:,}"] * bool(without)
+    notes += [f"not drawn, at or below 0 on a logarithmic axis: {low:,}"] * bool(low)
     if not (above & ~points["apart"]).any():
         apart = int((above & points["apart"]).sum())
         why = "; ".join([*[f"{apart:,} were not completed"] * bool(apart), *notes]) or "there are none"

@@ -45,17 +45,21 @@ class Sides:
             self._found[sweep] = _by_name(self._runs[self._sweep == sweep])
         return self._found[sweep]
 
-    def first_two(self, sweep: str) -> tuple[str, str]:
-        """Return two configurations to begin with: two backends on the most devices and alike in all else, or any."""
+    def first(self) -> tuple[str, str, str]:
+        """Return a sweep to begin with, the newest in which two configurations were completed, and two of its names.
+
+        They are two backends on the most devices and alike in all else, where there are such.
+        """
+        two = (sweep for sweep in self.sweeps if len(_completed(self.of(sweep))) > 1)
+        sweep = next(two, self.sweeps[0])
         known = self.of(sweep)
-        good = [n for n, rows in known.items() if (rows["status"] == "ok").any()]
-        first = [known[n].iloc[0] for n in good]
-        alike: dict[tuple[object, ...], list[str]] = {}
-        for name, run in zip(good, first, strict=True):
-            alike.setdefault((-run["devices"], name.replace(run["backend"], "", 1)), []).append(name)
-        pairs = [names for _, names in sorted(alike.items(), key=lambda a: a[0][0]) if len(names) > 1]
-        some = [*(pairs[0] if pairs else good), *known, "", ""]
-        return some[0], some[1]
+        good = _completed(known)
+        alike: dict[tuple[int, str], list[str]] = {}
+        for name, run in good.items():
+            alike.setdefault((run["devices"], name.replace(run["backend"], "", 1)), []).append(name)
+        pairs = [names for _, names in sorted(alike.items(), key=lambda a: -a[0][0]) if len(names) > 1]
+        a, b, *_ = [*(pairs[0] if pairs else good), *known, "", ""]
+        return sweep, a, b
 
 
 def counted(rows: pd.DataFrame) -> str:
@@ -69,6 +73,11 @@ def counted(rows: pd.DataFrame) -> str:
     """
     failed = int((rows["status"] != "ok").sum())
     return f"{len(rows)} run{'s' * (len(rows) != 1)}" + f", {failed} not completed" * bool(failed)
+
+
+def _completed(known: dict[str, pd.DataFrame]) -> dict[str, pd.Series]:
+    """Return a run of each configuration that has a completed one."""
+    return {name: rows.iloc[0] for name, rows in known.items() if (rows["status"] == "ok").any()}
 
 
 def _by_name(runs: pd.DataFrame) -> dict[str, pd.DataFrame]:

@@ -54,8 +54,8 @@ class RunComparer(Stage):
         self._sides = Sides(self._table)
         self._comparison: Comparison | None = None
         self._metrics = [m for m in METRICS if m in self._table and self._table[m].notna().any()]
-        self.a_sweep = self.b_sweep = self._sides.sweeps[0]
-        self.a, self.b = self._sides.first_two(self.a_sweep)
+        self.a_sweep, self.a, self.b = self._sides.first()
+        self.b_sweep = self.a_sweep
         self._make_controls()
         self.observe(self._refresh, ["a_sweep", "b_sweep", "a", "b", "metric", "allow_unlike", "theme"])
         self._refresh()
@@ -114,7 +114,7 @@ class RunComparer(Stage):
             self._differs.children = (sentence("Nothing else that is known of them differs."),)
         else:
             rows = found.differs.to_numpy().tolist()
-            self._differs.children = (table("What differs", rows, ("", found.label_a, found.label_b)),)
+            self._differs.children = (table("What differs", rows, ("what", found.label_a, found.label_b)),)
 
     def _draw(self) -> figures.Figure:
         if (self.a_sweep, self.a) == (self.b_sweep, self.b):
@@ -146,7 +146,7 @@ def compare_runs(runs: Runs | None = None, root: Path | None = None) -> RunCompa
     -------
     RunComparer
         Shown by JupyterLab; ``.comparison`` is what `dcbench.compare` found, ``.figure`` the static figure. It begins
-        with two configurations on the most devices of the newest sweep.
+        with two backends on the most devices of the newest sweep that has them.
 
     Raises
     ------
