@@ -20,13 +20,13 @@ from dcbench.figures.live import live_parts
 from dcbench.launch import Handle
 from dcbench.record import Record
 from dcbench.store.index import run_directories
-from dcbench.terminal import clean, quantity
+from dcbench.terminal import clean
 from dcbench.watching import UNDER_WAY, Use, Watch
 from dcbench.widgets._canvas import Canvas
 from dcbench.widgets._front import PERIOD_S, has_front_end
 from dcbench.widgets._living import Living
 from dcbench.widgets._stage import PICK, STYLE, THEMES, WRAPPED
-from dcbench.widgets._summary import summary, used
+from dcbench.widgets._summary import about, summary, used
 
 USE_EVERY_S = 1.0  # memory and cores are looked at this often
 
@@ -97,7 +97,7 @@ class LiveRun(Living[Record], ipywidgets.VBox):
         if not watch.steps_done:
             return watch.stage + (f" · step {watch.warmup_steps:,}" if watch.stage == "warming up" else "")
         of = f" of {watch.steps_total:,}" if watch.steps_total else ""
-        left = f" · about {quantity(float(f'{watch.left_s:.2g}'), 's')} left" if watch.left_s else ""
+        left = f" · about {about(watch.left_s)} left" if watch.left_s else ""
         return f"{watch.stage} · step {watch.steps_done:,}{of}{left}"
 
     def look(self) -> tuple[str, bool]:
