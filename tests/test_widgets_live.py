@@ -177,7 +177,7 @@ def test_only_what_has_changed_is_sent(run_dir: Path, monkeypatch: pytest.Monkey
     assert sent == [6]  # all of it: the record tells more
     view.theme = "dark"
     assert sent == [6, 6]
-    assert view.figure.to_dict() == figures.plot_live(view._watch).dark().to_dict()
+    assert view.figure.to_json() == figures.plot_live(view._watch).dark().to_json()
 
 
 @pytest.mark.usefixtures("seen")
