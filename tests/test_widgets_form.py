@@ -196,9 +196,10 @@ def test_a_run_that_waits_says_so_and_can_be_stopped(runs) -> None:
         made = launch_form(stand_in(), HERE)
         made.run()
         async with asyncio.timeout(LIMIT_S):
-            while "waiting for another measurement" not in made._note.value:
+            while not made.handle.status.startswith("waiting for another measurement"):
                 await asyncio.sleep(0.02)
-        assert first.run_id in made._note.value
+        made.view.look()
+        assert first.run_id in repr(made.view)
         made.run()  # does not start another
         assert "is under way" in made._note.value and len(list(runs.iterdir())) == 2
         made._stop_button.click()

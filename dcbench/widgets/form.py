@@ -105,7 +105,6 @@ class LaunchForm(ipywidgets.VBox):
             self.handle = launch.run(spec, root=self._root, on_wait=lambda sentence: None)
         except DcbenchError as error:
             return self._say(str(error))
-        self._stopping = False
         self._refresh()  # first, so that Stop is there before the figure, which takes longest to be shown
         self._say("")
         self.view = live_run(self.handle)
@@ -116,7 +115,6 @@ class LaunchForm(ipywidgets.VBox):
         """End the run under way; its record keeps what was done."""
         if self.handle is None or self.handle.done:
             return self._say("no run of this form is under way")
-        self._stopping = True
         self._say(f"stopping run {self.handle.run_id}")
         self.handle.cancel()
 
@@ -183,14 +181,13 @@ class LaunchForm(ipywidgets.VBox):
         self._note.value = _shown(sentence, "status")
 
     def _look(self) -> tuple[str, bool]:
-        """Say what the view below does not: what the run waits for, and how it ended."""
+        """Say that the run has ended, and let the next be started; all else is said by the view."""
         assert self.handle is not None  # only a run is looked at
-        if self.handle.done:
+        done = self.handle.done
+        if done:
             self._refresh()
             self._say(_ending(self.handle))
-        elif not self._stopping:
-            self._say(self.handle.status if self.handle.status.startswith("waiting") else "")
-        return self.handle.status, self.handle.done
+        return self.handle.status, done
 
 
 def launch_form(
