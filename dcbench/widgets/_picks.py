@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from types import MappingProxyType
 from typing import Any
 
 import ipywidgets
@@ -11,12 +10,12 @@ import traitlets
 
 from dcbench.widgets._stage import PICK, STYLE
 
-OPEN = {"width": "auto", "max_width": "none"}  # layout of a list that lies open
-
 
 class Picks:
     """
     Lists over traits; a trait may hold None, which stands for all.
+
+    They are closed until they are used: JupyterLab keeps the arrow keys of a list that lies open for itself.
 
     Parameters
     ----------
@@ -28,8 +27,6 @@ class Picks:
         Returns the values to pick from, by the name of the trait.
     worded : callable
         Returns how a value of a trait reads; never empty.
-    rows : mapping of str to int
-        Of lists that lie open: how many values are in sight.
     """
 
     def __init__(
@@ -38,11 +35,10 @@ class Picks:
         labels: Mapping[str, str],
         offered: Callable[[str], list[Any]],
         worded: Callable[[str, Any], str],
-        rows: Mapping[str, int] = MappingProxyType({}),
     ) -> None:
         self._owner, self._offered, self._worded = owner, offered, worded
         self._showing = False
-        self.lists = {name: self._made(name, label, rows.get(name, 0)) for name, label in labels.items()}
+        self.lists = {name: self._made(name, label) for name, label in labels.items()}
 
     def show(self) -> None:
         """Bring the lists up to date with the traits and with what is offered."""
@@ -57,9 +53,8 @@ class Picks:
         finally:
             self._showing = False
 
-    def _made(self, name: str, label: str, rows: int) -> ipywidgets.Dropdown | ipywidgets.Select:
-        made = ipywidgets.Select(rows=rows, layout=OPEN) if rows else ipywidgets.Dropdown(layout=PICK)
-        made.description, made.style = label.replace("_", " "), STYLE
+    def _made(self, name: str, label: str) -> ipywidgets.Dropdown:
+        made = ipywidgets.Dropdown(description=label.replace("_", " "), style=STYLE, layout=PICK)
 
         def take(change: Any) -> None:
             if not self._showing and change["new"] is not None:

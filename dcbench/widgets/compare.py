@@ -20,8 +20,7 @@ from dcbench.widgets._sides import Sides, counted
 from dcbench.widgets._stage import THEMES, WRAPPED, Stage
 from dcbench.widgets._tables import sentence, table
 
-_ROWS = 8  # of a list in sight
-_SIDE = {"flex": "1 1 22em", "min_width": "0"}  # layout: both sides beside each other where there is room
+_WIDE = {"width": "max-content", "max_width": "100%"}  # layout of a list of long names
 
 
 class RunComparer(Stage):
@@ -71,17 +70,18 @@ class RunComparer(Stage):
     def _make_controls(self) -> None:
         several = len(self._sides.sweeps) > 1
         labels = {"a_sweep": "sweep of a", "b_sweep": "sweep of b", "a": "a", "b": "b", "metric": "metric"}
-        self._picks = Picks(self, labels, self._offered, self._worded, {"a": _ROWS, "b": _ROWS})
+        self._picks = Picks(self, labels, self._offered, self._worded)
         lists = self._picks.lists
-        sides = [
-            ipywidgets.VBox([lists[f"{side}_sweep"]] * several + [lists[side]], layout=_SIDE) for side in ("a", "b")
-        ]
+        sides = []
+        for side in ("a", "b"):
+            lists[side].layout = _WIDE
+            sides.append(ipywidgets.HBox([lists[f"{side}_sweep"]] * several + [lists[side]], layout=WRAPPED))
         tick = ipywidgets.Checkbox(indent=False, layout={"width": "auto"})
         more = self._row({"allow_unlike": tick, "theme": THEMES})
         tick.description = "allow unlike machines"
         self._verdict, self._differs = ipywidgets.VBox(), ipywidgets.VBox()
         self.children = (
-            ipywidgets.HBox(sides, layout=WRAPPED),
+            *sides,
             ipywidgets.HBox([lists["metric"], *more.children], layout=WRAPPED),
             self._verdict,
             self._place,
