@@ -149,6 +149,7 @@ class Sweep(Waiting[SweepResult]):
             for spec_hash, duration_s in zip(ended["spec_hash"], ended["duration_s"], strict=True):
                 self._seconds.setdefault(spec_hash, []).append(duration_s)
         self._todo = [p for p in planned if p.place not in well]
+        self._hashes = [p.spec.hash for p in self._todo]  # kept: the time left is asked for often
         self._total, self._resumed = len(planned), len(planned) - len(self._todo)
         self._done = self._resumed
 
@@ -176,12 +177,12 @@ class Sweep(Waiting[SweepResult]):
         return self._stopped
 
     def _left_s(self, passed_s: float) -> float | None:
-        left = self._todo[self._done - self._resumed :]
+        left = self._hashes[self._done - self._resumed :]
         if not self._seconds:
             return None if left else 0.0
         typical = {spec_hash: statistics.median(seen) for spec_hash, seen in self._seconds.items()}
         other = statistics.median(typical.values())
-        expected = [typical.get(p.spec.hash, other) for p in left]
+        expected = [typical.get(spec_hash, other) for spec_hash in left]
         return sum(expected) - min(passed_s, *expected[:1]) if expected else 0.0
 
     def cancel(self, after_run: bool = False) -> None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from dcbench.sweeps.running import Sweep
 
 COMPLETE, ENDED, DELETED, BROKEN = "complete", "ended", "deleted", "failed"
-MOST_SHARE = 0.01  # of a core, for reading what runs have left
+MOST_SHARE = 0.005  # of a core, for reading what runs have left
 _SECOND = len("20260102T030405")  # of a name, which begins with its time
 
 
@@ -150,7 +150,7 @@ class SweepWatch:
 
     def _read(self) -> None:
         """Read what the runs have left."""
-        began_s = time.monotonic()
+        began_s = time.thread_time()
         table = store.load_records(self.root)
         alike = store.by_time(table[table["sweep_key"] == self.key])
         self.rows = alike[alike["sweep"] == self.sweep_id]
@@ -159,7 +159,7 @@ class SweepWatch:
             self._gather()
         else:
             self._read_done = self.progress.done
-        self._read_s = time.monotonic() + (time.monotonic() - began_s) / MOST_SHARE
+        self._read_s = time.monotonic() + (time.thread_time() - began_s) / MOST_SHARE
 
     def _gather(self) -> None:
         """Say from the rows alone how far a sweep is that another process makes or made."""

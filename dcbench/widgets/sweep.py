@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from dcbench.sweeps.running import Sweep
 
 MOST_LISTED = 5
-DRAW_SHARE = 0.01  # of a core, for drawing the runs anew
+DRAW_SHARE = 0.005  # of a core, for drawing the runs anew
 SHADES = {"done": "#009E73", "running": "#0072B2", "failed": "#D55E00", "left": "#B8C0C8"}
 _SQUARE = '<span style="display:inline-block;width:0.7em;height:0.7em;margin-right:0.4em;background:{}"></span>'
 
@@ -84,6 +84,7 @@ class LiveSweep(Living[SweepResult], Stage):
         """Look at the sweep once, show what has changed, and return the line that says so and whether it has ended."""
         if self._watch.update() or not self.status:
             self._refresh()
+        self._draw_runs()
         return f"sweep {self.sweep_id}: {self.line}", self._watch.ended
 
     def stop(self, after_run: bool = False) -> None:
@@ -167,17 +168,16 @@ class LiveSweep(Living[SweepResult], Stage):
         first = [_failure(row) for row in failed.head(MOST_LISTED).to_dict("records")]
         self._failures.value = _listed("Failed runs", first, len(failed))
         self._show_run()
-        if ended or time.monotonic() >= self._draw_at_s:
-            self._draw_runs()
         if ended and self._later is None and has_front_end():
             self._later = soon(self._tell_flags())
 
     def _draw_runs(self) -> None:
-        """Draw the runs so far, unless they are drawn already."""
-        if len(self._watch.rows) != self._drawn_runs:
-            began_s = time.monotonic()
+        """Draw the runs so far, unless they are drawn already or were a moment ago."""
+        due = self._watch.ended or time.monotonic() >= self._draw_at_s
+        if due and len(self._watch.rows) != self._drawn_runs:
+            began_s = time.thread_time()
             self._draw()
-            self._draw_at_s = time.monotonic() + (time.monotonic() - began_s) / DRAW_SHARE
+            self._draw_at_s = time.monotonic() + (time.thread_time() - began_s) / DRAW_SHARE
 
     def _draw(self) -> None:
         self._drawn_runs = len(self._watch.rows)
