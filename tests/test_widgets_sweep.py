@@ -351,9 +351,10 @@ def test_cancelling_the_wait_or_closing_the_view_stops_nothing(begun, seen):
         with pytest.raises(asyncio.CancelledError):
             await waiting
         assert not view._task.done()
+        parts = [view, *view.children, *controls(view).values()]
         view.close()
         await asyncio.sleep(0.03)
-        assert view._task is None
+        assert view._task is None and all(part.comm is None for part in parts)
 
     asyncio.run(work())
     assert not begun.done and not begun.stopping

@@ -68,8 +68,13 @@ class Living(Generic[T]):
         return self._outcome()
 
     def close(self) -> None:
-        """Remove the view; what it shows goes on."""
+        """Remove the view with all its parts; what it shows goes on."""
         self._rest()
+        parts = list(getattr(self, "children", ()))
+        while parts:
+            part = parts.pop()
+            parts += getattr(part, "children", ())
+            part.close()
         super().close()  # type: ignore[misc]
 
     def __await__(self) -> Generator[Any, None, T]:
