@@ -74,12 +74,17 @@ class Progress:
         Where it is written (standard error unless given).
     every_s : float
         Least time between two lines where `stream` is not a terminal.
+
+    Attributes
+    ----------
+    live : bool
+        Whether the line is rewritten in place.
     """
 
     def __init__(self, stream: IO[str] | None = None, every_s: float = 5.0) -> None:
         self._stream = sys.stderr if stream is None else stream
-        self._live = self._stream.isatty()
-        self._every_s = 0.1 if self._live else every_s
+        self.live = self._stream.isatty()
+        self._every_s = 0.1 if self.live else every_s
         self._last_s, self._shown = -math.inf, ""
 
     def show(self, text: str, now: bool = False) -> None:
@@ -87,13 +92,13 @@ class Progress:
         text = clean(text)
         if text == self._shown or (not now and time.monotonic() - self._last_s < self._every_s):
             return
-        end = "" if self._live else "\n"
-        start = "\r\x1b[K" if self._live else ""
+        end = "" if self.live else "\n"
+        start = "\r\x1b[K" if self.live else ""
         print(f"{start}{text}", end=end, file=self._stream, flush=True)
         self._last_s, self._shown = time.monotonic(), text
 
     def close(self) -> None:
         """Clear the line of a terminal."""
-        if self._live and self._shown:
+        if self.live and self._shown:
             print("\r\x1b[K", end="", file=self._stream, flush=True)
         self._shown = ""

@@ -90,11 +90,12 @@ def test_it_ends_with_checks_and_a_conclusion(notebook):
 
 def test_each_widget_has_a_static_twin(notebook):
     codes = [c.source for c in notebook.cells if c.cell_type == "code"]
-    explored = [i for i, source in enumerate(codes) if "widgets.explore_" in source]
+    explored = [i for i, source in enumerate(codes) if re.search(r"widgets\.(explore|live|compare|launch)_", source)]
     assert explored
     for place in explored:
         near = codes[max(0, place - 1) : place + 3]  # the figure that a report keeps stands beside it
-        assert any("figures.plot_" in source or source.endswith(".figure") for source in near), codes[place]
+        twins = ("figures.plot_", ".figure", "form.proposal.python")  # a form's twin is the line that it stands for
+        assert any(twin in source for source in near for twin in twins), codes[place]
 
 
 def test_it_is_kept_without_outputs_and_machine_state(notebook):

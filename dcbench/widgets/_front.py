@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Coroutine, Iterator
 from typing import IO, Any, TypeAlias
 
-from dcbench.terminal import Progress
+from dcbench.terminal import Progress, clean
 
 Look: TypeAlias = Callable[[], tuple[str, bool]]  # what to say now, and whether that was the last of it
 PERIOD_S = 0.5
@@ -35,8 +35,32 @@ def has_front_end() -> bool:
     >>> has_front_end()
     False
     """
+    return os.environ.get("DCBENCH_BATCH") != "1" and _in_kernel()
+
+
+def _in_kernel() -> bool:
     kernel = sys.modules.get("ipykernel.kernelbase")  # loaded by every kernel; not worth loading to ask
-    return os.environ.get("DCBENCH_BATCH") != "1" and kernel is not None and kernel.Kernel.initialized()
+    return kernel is not None and kernel.Kernel.initialized()
+
+
+class _Output:
+    """One line of a notebook's output, rewritten in place, so that a report keeps the last."""
+
+    def __init__(self) -> None:
+        self._shown, self._place = "", None
+
+    def show(self, text: str, now: bool = False) -> None:
+        from IPython.display import Pretty, display
+
+        if text != self._shown:
+            self._shown, line = text, Pretty(clean(text))
+            if self._place is None:
+                self._place = display(line, display_id=True)
+            else:
+                self._place.update(line)
+
+    def close(self) -> None:
+        """Leave the last line."""
 
 
 def follow(look: Look, period_s: float = PERIOD_S, stream: IO[str] | None = None) -> None:
@@ -49,7 +73,7 @@ def follow(look: Look, period_s: float = PERIOD_S, stream: IO[str] | None = None
         Returns a line and whether it was the last; called every `period_s`.
     period_s : float
     stream : file, optional
-        Standard output unless given; a terminal's line is rewritten in place.
+        Standard output unless given; a terminal's line is rewritten in place, and so is that of a notebook.
 
     Examples
     --------
@@ -70,13 +94,13 @@ async def followed(look: Look, period_s: float = PERIOD_S, stream: IO[str] | Non
 
 def _told(look: Look, stream: IO[str] | None) -> Iterator[None]:
     """Yield between two looks."""
-    stream = stream or sys.stdout
-    progress, began_s, next_s = Progress(stream), time.monotonic(), 0.0
+    progress = _Output() if stream is None and _in_kernel() else Progress(stream or sys.stdout)
+    in_place, began_s, next_s = isinstance(progress, _Output) or progress.live, time.monotonic(), 0.0
     try:
         while True:
             line, last = look()
             passed_s = time.monotonic() - began_s
-            if last or stream.isatty() or passed_s >= next_s:
+            if last or in_place or passed_s >= next_s:
                 progress.show(line, now=True)
                 next_s = passed_s + max(_EVERY_S, _GROWTH * passed_s)
             if last:
