@@ -111,19 +111,19 @@ def controls(view):
 
 
 def told(view):
-    return re.sub("<[^>]*>", " ", view._state.value)
+    return re.sub("<[^>]*>", " ", view._state.value).strip()
 
 
 def test_it_shows_what_is_done_runs_and_is_left(begun, workshop):
     until(lambda: begun.running)
     view = live_sweep(begun)
     assert (view.status, view.done, view.failed, view.total) == ("under way", 0, 0, 4)
-    assert 'aria-label="0 done, 1 running, 3 left"' in view._bar.value
+    assert 'aria-label="0 ok, 1 running, 3 left"' in view._bar.value
     assert view.figure is None
     end_runs(begun, workshop, 2)
     line, last = view.look()
     assert (view.done, last) == (2, False)
-    assert 'aria-label="2 done, 1 running, 1 left"' in view._bar.value
+    assert 'aria-label="2 ok, 1 running, 1 left"' in view._bar.value
     model = workshop.now.spec.model
     assert re.fullmatch(rf"sweep \S+: 2 of 4 runs, about \d s left · now {model}, single × 1", line)
     assert sum(t.hovertext is not None and len(t.x) for t in view.figure.data) == 2
@@ -195,6 +195,7 @@ def test_what_the_run_under_way_waits_for_is_said(begun, workshop):
     workshop.now.status = "waiting for another measurement on this machine (run <b>x of process 7) to end"
     view = live_sweep(begun)
     assert "waiting for another measurement" in view.line
+    assert 'aria-label="0 ok, 1 waiting, 3 left"' in view._bar.value
     assert "<b>" not in view._state.value and "&lt;b&gt;x" in view._state.value
 
 

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 MOST_LISTED = 5
 DRAW_SHARE = 0.005  # of a core, for drawing the runs anew
-SHADES = {"done": "#009E73", "running": "#0072B2", "failed": "#D55E00", "left": "#B8C0C8"}
+SHADES = {"ok": "#009E73", "running": "#0072B2", "waiting": "#56B4E9", "failed": "#D55E00", "left": "#B8C0C8"}
+_TIGHT = "line-height:1.6"  # JupyterLab's own is that of a row of controls
 _SQUARE = '<span style="display:inline-block;width:0.7em;height:0.7em;margin-right:0.4em;background:{}"></span>'
 
 
@@ -131,7 +132,8 @@ class LiveSweep(Living[SweepResult], Stage):
         return [part for part in (watch.counts, now, self._asked, where) if part]
 
     def _tell(self, parts: Sequence[str]) -> None:
-        self._state.value = "<br>".join(html.escape(clean(part)) for part in parts)
+        lines = "<br>".join(html.escape(clean(part)) for part in parts)
+        self._state.value = f'<div style="{_TIGHT}">{lines}</div>'
 
     def _elsewhere(self) -> str:
         return f"process {self._watch.owner} makes it; it can be stopped there"
@@ -156,8 +158,9 @@ class LiveSweep(Living[SweepResult], Stage):
         watch = self._watch
         far, ended = watch.progress, watch.ended
         self.status, self.done, self.failed, self.total = watch.status, far.done, far.failed, far.total
-        running = int(watch.run is not None and far.done < far.total)
-        self._bar.value = _bar(far.done - far.failed, running, far.failed, far.total - far.done - running)
+        now = int(watch.run is not None and far.done < far.total)
+        counts = {"ok": far.done - far.failed, "waiting" if watch.waits else "running": now, "failed": far.failed}
+        self._bar.value = _bar({**counts, "left": max(0, far.total - far.done - now)})
         self._tell(self._parts())
         mine = watch.handle is not None and not ended
         self._after.disabled = self._now.disabled = not mine
@@ -239,16 +242,15 @@ def live_sweep(sweep: Sweep | str | None = None, root: Path | None = None, perio
     return LiveSweep(SweepWatch(sweep, root), period_s)
 
 
-def _bar(done: int, running: int, failed: int, left: int) -> str:
-    """Return the shares of a sweep's runs as a bar, and below it their numbers; its parts are numbers only."""
-    counts = {"done": done, "running": running, "failed": failed, "left": max(0, left)}
-    shown = {name: count for name, count in counts.items() if count or name in ("done", "left")}
+def _bar(counts: dict[str, int]) -> str:
+    """Return the shares of a sweep's runs as a bar, and below it their numbers; nothing in it comes from a record."""
+    shown = {name: count for name, count in counts.items() if count or name in ("ok", "left")}
     said = ", ".join(f"{n} {name}" for name, n in shown.items())
     parts = "".join(f'<span style="flex:{n};background:{SHADES[name]}"></span>' for name, n in shown.items() if n)
     key = "".join(f"<span>{_SQUARE.format(SHADES[name])}{n} {name}</span>" for name, n in shown.items())
     return (
         f'<div role="img" aria-label="{said}" style="display:flex;gap:1px;height:12px;max-width:40em">{parts}</div>'
-        f'<div style="display:flex;gap:1.5em">{key}</div>'
+        f'<div style="display:flex;gap:1.5em;{_TIGHT}">{key}</div>'
     )
 
 
@@ -262,4 +264,4 @@ def _listed(heading: str, sentences: Sequence[str], count: int) -> str:
         return ""
     rest = [f"and {count - len(sentences)} more"] * (count > len(sentences))
     items = "".join(f"<li>{html.escape(clean(s))}</li>" for s in [*sentences, *rest])
-    return f"<b>{heading}</b><ul style='margin:0 0 0 1.5em;line-height:1.4'>{items}</ul>"
+    return f"<b>{heading}</b><ul style='margin:0 0 0 1.5em;padding:0;{_TIGHT}'>{items}</ul>"
