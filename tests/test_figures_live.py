@@ -72,14 +72,14 @@ def test_tests_are_points_with_the_last_accuracy_above() -> None:
 
 def test_before_the_first_step_there_is_a_figure_too() -> None:
     figure = figures.plot_live(record_of([], spec=fake_record().spec, samples=[]))
-    assert headings(figure)[1:] == ["Throughput, higher is better", "Step time", "Peak memory by rank"]
+    assert headings(figure)[1:] == ["Throughput, higher is better", "Step time", "Peak memory: not known"]
     assert len(named(figure, "training loss").x) == 0
 
 
 def test_memory_is_that_of_now_while_it_runs_and_of_gpus_too() -> None:
     watch = Watch(fake_record("horovod", 2))
     watch.record = None  # as before its end
-    assert live_parts(watch)[1][MEMORY] == "Memory by rank: not told yet"
+    assert live_parts(watch)[1][MEMORY] == "Memory by rank: not known yet"
     parts, said = live_parts(watch, [Use(0, GIB, 0.5, 3 * GIB, 0.9), Use(1, 2 * GIB, 0.5, 4 * GIB, 0.8)])
     bars = {trace["name"]: trace["x"] for panel, trace in parts if panel == MEMORY}
     assert bars == {"host memory": [1.0, 2.0], "GPU memory": [3.0, 4.0]}

@@ -125,7 +125,7 @@ def test_awaiting_it_gives_the_record(run_dir: Path, capsys: pytest.CaptureFixtu
 def test_a_run_without_a_record_is_a_sentence(run_dir: Path) -> None:
     view = widgets.live_run(run_dir)
     shutil.rmtree(run_dir)
-    with pytest.raises(StoreError, match=r"has no record: it is deleted: its directory .* was removed"):
+    with pytest.raises(StoreError, match=r"has no record: deleted: its directory .* was removed"):
         view.follow()
     assert "deleted" in view._state.value
 

@@ -73,7 +73,7 @@ def _headed(made: Any) -> Any:
 def _notes(watch: Watch) -> list[str]:
     if watch.status in (UNDER_WAY, "ok"):
         return []
-    return [textwrap.shorten(plain(f"{watch.status}: {watch.reason}"), 240, placeholder=" …")]
+    return [textwrap.shorten(plain(watch.outcome), 240, placeholder=" …")]
 
 
 def live_parts(watch: Watch, use: Sequence[Use] = ()) -> tuple[list[tuple[int, dict[str, Any]]], list[str]]:
@@ -94,7 +94,7 @@ def live_parts(watch: Watch, use: Sequence[Use] = ()) -> tuple[list[tuple[int, d
         (LOSS, _loss(watch)),
         (LOSS, _tests(watch)),
         (RATE, _rates(watch)),
-        *((STEP, _steps(watch.step_times[r], r, looks[r], several)) for r in shown),
+        *((STEP, _steps(watch.step_times.get(r, Thinned()), r, looks[r], several)) for r in shown),
         *((MEMORY, bars) for bars in _memory(watch, use)),
     ]
     return parts, [_loss_heading(watch), _rate_heading(watch), _step_heading(watch), _memory_heading(watch, use)]
@@ -102,7 +102,7 @@ def live_parts(watch: Watch, use: Sequence[Use] = ()) -> tuple[list[tuple[int, d
 
 def _shown(watch: Watch) -> list[int]:
     """Choose the ranks that are drawn."""
-    ranks = sorted(watch.step_times)
+    ranks = sorted(watch.step_times) or [0]
     if len(ranks) <= MOST_RANKS:
         return ranks
     spaced = [ranks[k] for k in np.linspace(0, len(ranks) - 1, MOST_RANKS - 1).round().astype(int)]
@@ -117,7 +117,7 @@ def _look(watch: Watch, place: int, several: bool) -> dict[str, Any]:
 
 def _line(x: np.ndarray, y: np.ndarray, name: str, line: dict[str, Any], unit: str, **more: Any) -> dict[str, Any]:
     hover = {"hovertemplate": f"%{{x:,.6~g}}: %{{y:,.4~g}}{unit}"}
-    return {"type": "scatter", "x": x, "y": y, "mode": "lines", "name": name, "line": line, **hover, **more}
+    return {"type": "scatter", "x": x, "y": y, "mode": "lines", "name": name, "line": line, **hover} | more
 
 
 def mean_loss(losses: Sequence[Thinned]) -> tuple[np.ndarray, np.ndarray]:
@@ -165,7 +165,7 @@ def _tests(watch: Watch) -> dict[str, Any]:
 def _rates(watch: Watch) -> dict[str, Any]:
     x, y = watch.rates
     line = {"color": colour(watch.spec["backend"]), "width": 2}
-    return _line(x, y, "throughput", line, f" {_UNIT}", showlegend=False)
+    return _line(x, y, "throughput", line, f" {_UNIT}", mode="lines+markers", marker={"size": 3}, showlegend=False)
 
 
 def _steps(series: Thinned, rank: int, line: dict[str, Any], several: bool) -> dict[str, Any]:
@@ -225,6 +225,7 @@ def _step_heading(watch: Watch) -> str:
 
 
 def _memory_heading(watch: Watch, use: Sequence[Use]) -> str:
+    known = bool(_bytes(watch, use)[0])
     if watch.record is not None:
-        return "Peak memory by rank"
-    return "Memory by rank, now" if use else "Memory by rank: not told yet"
+        return "Peak memory by rank" if known else "Peak memory: not known"
+    return "Memory by rank, now" if known else "Memory by rank: not known yet"

@@ -90,6 +90,13 @@ class Watch(Logged):
         """Whether nothing more will come."""
         return self.status != UNDER_WAY
 
+    @property
+    def outcome(self) -> str:
+        """How it ended, in a few words."""
+        if self.status in self.reason:
+            return self.reason
+        return f"{self.status}: {self.reason}" if self.reason else self.status
+
     @functools.cached_property
     def name(self) -> str:
         """What runs, in a few words."""

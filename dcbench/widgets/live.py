@@ -93,7 +93,7 @@ class LiveRun(Living[Record], ipywidgets.VBox):
         """Where the run is, in a few words."""
         watch = self._watch
         if watch.ended:
-            return f"{watch.status}{': ' if watch.reason else ''}{watch.reason}"
+            return watch.outcome
         if not watch.steps_done:
             return watch.stage + (f" · step {watch.warmup_steps:,}" if watch.stage == "warming up" else "")
         of = f" of {watch.steps_total:,}" if watch.steps_total else ""
@@ -128,7 +128,7 @@ class LiveRun(Living[Record], ipywidgets.VBox):
 
     def _outcome(self) -> Record:
         if self._watch.record is None:
-            raise StoreError(f"run {self.run_id!r} has no record: it is {self._watch.status}: {self._watch.reason}")
+            raise StoreError(f"run {self.run_id!r} has no record: {self._watch.outcome}")
         return self._watch.record
 
     def _rested(self) -> None:
