@@ -225,7 +225,8 @@ def _threads(variant: str) -> str:
 def _gain(row: Any) -> str:
     if not np.isfinite(row["speedup"].value):
         return f"{_way(row)} shares no round with one device, so they are not compared"
-    return f"{_way(row)} gives {row['speedup'].times} the throughput of one"
+    unsure = f", {stats.NO_DIFFERENCE}" * (stats.verdict(row["speedup"]) == stats.NO_DIFFERENCE)
+    return f"{_way(row)} gives {row['speedup'].times} the throughput of one{unsure}"
 
 
 def _cost(row: Any, tops: list[Estimate]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -137,6 +138,14 @@ def test_steps_to_a_loss():
     walked = descend(line, learning_rate=0.125, steps=3, start=(0.0, 0.0))  # the error halves: 1, 1/4, 1/16, 1/64
     assert walked.losses == pytest.approx([1, 0.25, 1 / 16, 1 / 64])
     assert [walked.steps_to(loss) for loss in (2, 0.3, 0.02, 0.01)] == [0, 1, 3, None]
+
+
+def test_a_low_loss_that_is_left_again_does_not_count():
+    one = Linear(np.array([1.0]), np.array([1.0]))
+    losses = np.array([1.0, 0.1, 0.7, 0.2, 0.1])  # as of a path that overshoots
+    walked = dataclasses.replace(descend(one, steps=4), losses=losses)
+    assert [walked.steps_to(loss) for loss in (0.15, 0.2, 0.7, 0.05)] == [4, 3, 1, None]
+    assert dataclasses.replace(walked, losses=np.array([1.0, 0.1, np.nan])).steps_to(0.5) is None
 
 
 @pytest.mark.parametrize(

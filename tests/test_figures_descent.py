@@ -41,11 +41,19 @@ def test_a_path_on_a_loss_of_one_parameter_lies_on_its_curve():
 def test_what_runs_away_is_said_and_stays_drawable(line):
     paths = {"slow": descent.descend(line), "fast": descent.descend(line, learning_rate=50.0)}
     figure = figures.plot_descent(paths)
-    assert "ended higher than it began: fast" in figure.layout.title.subtitle.text
+    said = figure.layout.title.subtitle.text
+    assert "ended higher than it began: fast" in said and "learning rate 0.1 and 50; " in said
+    assert f"fast left all bounds at step {len(paths['fast'].path) - 1}<br>" in said and "slow left" not in said
     assert max(max(t.y) for t in named(figure, "fast")) <= 1e9
     low, high = figure.layout.yaxis2.range
     assert 10**high == pytest.approx(3 * paths["fast"].losses[0])
     assert 10**low < paths["slow"].losses[-1]
+
+
+def test_a_figure_of_paths_may_have_a_title_of_its_own_and_says_the_largest_rate_of_a_schedule(line):
+    figure = figures.plot_descent({"cosine": descent.descend(line, schedule="cosine")}, "A rate that falls")
+    assert figure.layout.title.text == "A rate that falls"
+    assert "learning rate up to 0.1; " in figure.layout.title.subtitle.text
 
 
 def test_long_paths_are_thinned_to_what_can_be_seen(line):

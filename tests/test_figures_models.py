@@ -66,8 +66,9 @@ def test_learning_draws_the_running_mean_and_the_accuracy():
     pale, mean, accuracy = named(figure, "cnn")
     loss = RUNS[0].loss
     assert list(pale.y) == pytest.approx(loss, rel=1e-5)
-    assert mean.y[29] == pytest.approx(loss[10:30].mean(), rel=1e-5)
-    assert mean.y[2] == pytest.approx(loss[:3].mean(), rel=1e-5)
+    assert mean.y[19] == pytest.approx(loss[9:30].mean(), rel=1e-5)  # that step, and ten on both sides
+    assert mean.y[2] == pytest.approx(loss[:13].mean(), rel=1e-5)
+    assert mean.y[-1] == pytest.approx(loss[-11:].mean(), rel=1e-5)
     assert (tuple(accuracy.x), tuple(accuracy.y)) == ((20, 40), (0.5, 0.75))
     assert len({t.line.color for t in figure.data if t.line.width == 2}) == 2
     assert axis_titles(figures.plot_learning(fake_sweep(counts=(1,))))[-1] == "Training loss"

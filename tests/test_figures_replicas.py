@@ -78,7 +78,8 @@ def test_losses_by_batch_are_a_line_for_each_rule():
     assert (list(scaled.x), list(scaled.y)) == ([16, 32, 64], [0.2, 0.22, 0.3])
     (mirrored,) = named(figure, "mirrored × 2")
     assert (list(mirrored.x), list(mirrored.y)) == ([32], [0.22])
-    assert figure.layout.title.text == "Batch and learning rate after 8 epochs"
+    assert figure.layout.title.text == "cnn on digits: batch and learning rate after 8 epochs"
+    assert "learning rate 0.1 at 16 examples a step" in figure.layout.title.subtitle.text
     assert figure.layout.yaxis.title.text == "Test loss, lower is better"
 
 
@@ -98,6 +99,16 @@ def test_speedups_by_batch_are_those_of_the_scaling_table():
         assert list(drawn.y) == pytest.approx([e.value for e in wanted.speedup], rel=1e-5)
         assert drawn.line.color == figures.colour(backend)
     assert list(named(figure, "ideal")[0].y) == [2, 2]
+
+
+def test_speedups_at_the_same_global_batch_are_those_of_strong_scaling():
+    runs = fake_sweep(counts=(1, 2), batches=(64,), mode="strong")
+    figure = figures.plot_speedup_by_batch(runs, mode="strong")
+    found = stats.scaling(store.tidy(runs), mode="strong")
+    (wanted,) = found[(found.backend == "mirrored") & (found.devices == 2)].speedup
+    (drawn,) = named(figure, "mirrored × 2")
+    assert (list(drawn.x), list(drawn.y)) == ([64], pytest.approx([wanted.value], rel=1e-5))
+    assert figure.layout.xaxis.title.text == "Examples a step of all devices together"
 
 
 @pytest.mark.parametrize("several", [{"counts": (1, 2, 4)}, {"counts": (1, 2), "models": ("cnn", "mlp")}])

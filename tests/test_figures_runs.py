@@ -231,6 +231,8 @@ def test_comparison_shows_both_sides_and_their_ratio():
     (ratio,) = named(figure, "ratio")
     assert ratio.x[0] == pytest.approx(found.ratio.value)
     assert ratio.x[0] - ratio.error_x.arrayminus[0] == pytest.approx(found.ratio.low)
+    (label,) = figure.layout.annotations  # in the middle of its panel, where no edge cuts it
+    assert (label.text, label.x, label.xref) == (f"{found.ratio:.2f}", 0.5, "x2 domain")
     assert figure.layout.title.text == "Throughput of horovod × 2 against mirrored × 2: faster"
     assert axis_titles(figure) == ["Throughput (examples/s), higher is better", "Ratio, second to first"]
 

@@ -59,7 +59,7 @@ def test_how_runs_ended_is_told_by_the_marker_and_counted_below_the_title(runs):
 
 def test_a_run_that_waited_has_a_ring(runs):
     assert not named(figures.plot_sweep(runs), WAITED)
-    runs[7].flags = ["another", "waited 3.2 s for another measurement, which no time here counts"]
+    runs[7].flags = ["another", "waited 3.2 s for another measurement before it began: that is in none of its times"]
     figure = figures.plot_sweep(runs)
     assert named(figure, WAITED)
     (ring,) = [t for t in figure.data if t.marker.size == 17 and t.hovertext]
@@ -69,7 +69,7 @@ def test_a_run_that_waited_has_a_ring(runs):
 
 def test_of_many_runs_the_newest_are_drawn_and_it_is_said():
     table = fake_table(12_000).query("model == 'cnn' and batch_per_device == 32")
-    many = table.assign(flags="waited 1.0 s for another measurement, which no time here counts")
+    many = table.assign(flags="waited 1.0 s for another measurement before it began: that is in none of its times")
     figure = figures.plot_sweep(many)
     assert marks(figure) <= figures.MAX_MARKS
     assert max(drawn(figure)) == len(many) and min(drawn(figure)) > 1

@@ -339,7 +339,7 @@ def test_flags_of_runs_are_gathered_and_few_repeats_named() -> None:
     records[1].flags = ["others used 1.2 of 2 cores while it ran", "oversubscribed: 2 devices on 1 CPU core"]
     assert flags_of(records) == [
         "one repeat, and so no interval, for 1 of 2 configurations",
-        "2 of 3 runs flagged: others used 0.61 of 2 cores while it ran",
+        "2 of 3 runs flagged: others used 0.61 to 1.2 of 2 cores while it ran",
         "1 of 3 runs flagged: oversubscribed: 2 devices on 1 CPU core",
     ]
     assert flags_of(records[1:2])[0] == "one repeat: no intervals"

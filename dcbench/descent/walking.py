@@ -45,9 +45,14 @@ class Descent:
         return not self.losses[-1] <= self.losses[0]
 
     def steps_to(self, loss: float) -> int | None:
-        """Return after how many steps the loss first was at most `loss`; None where it never was."""
-        reached = np.flatnonzero(self.losses <= loss)
-        return int(reached[0]) if reached.size else None
+        """
+        Return after how many steps the loss was at most `loss` and stayed there; None where it ended above.
+
+        A path that overshoots may cross a low loss early, and leave it again.
+        """
+        above = np.flatnonzero(~(self.losses <= loss))
+        after = int(above[-1]) + 1 if above.size else 0
+        return after if after < len(self.losses) else None
 
 
 def descend(

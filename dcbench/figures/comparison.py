@@ -25,7 +25,7 @@ def plot_comparison(comparison: Comparison) -> Figure:
     comparison : Comparison
         As from `dcbench.compare`. Unlike machines are named in the title.
     """
-    made = make_subplots(rows=1, cols=2, column_widths=[0.64, 0.36], horizontal_spacing=0.06)
+    made = make_subplots(rows=1, cols=2, column_widths=[0.6, 0.4], horizontal_spacing=0.06)
     metric = METRICS[comparison.metric]
     unit, factor = _UNITS.get(metric.unit, (metric.unit, 1.0))
     first = comparison.runs.iloc[[0, -1]]
@@ -88,16 +88,16 @@ def _add_ratio(made: go.Figure, comparison: Comparison) -> None:
     made.add_scatter(
         x=[found.value],
         y=[0],
-        mode="markers+text",
+        mode="markers",
         marker={"color": TEXT, "symbol": "circle", "size": 9},
         error_x=bars([found], TEXT),
-        text=[f"{found:.2f}"],
-        textposition="top center",
         name="ratio",
-        hovertemplate="%{text}",
+        hovertemplate=f"{found:.2f}",
         row=1,
         col=2,
     )
+    # in the middle of the panel: beside the point it could leave it, and what is left of a number is read as one
+    made.add_annotation(text=f"{found:.2f}", x=0.5, xref="x2 domain", y=0, yref="y2", yshift=18, showarrow=False)
     span = [max(0.0, min(ends) - margin), max(ends) + margin]
     made.update_xaxes(title_text="Ratio, second to first", range=span, row=1, col=2)
     made.update_yaxes(visible=False, range=[-1, 1], row=1, col=2)

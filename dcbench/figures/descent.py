@@ -19,7 +19,7 @@ _PLACES = {name: k % 4 for k, name in enumerate(("gradient descent", "momentum",
 _MOST_MARKED_STEPS = 120
 
 
-def plot_descent(descents: Mapping[str, Descent]) -> Figure:
+def plot_descent(descents: Mapping[str, Descent], title: str = "") -> Figure:
     """
     Draw paths on the loss surface of their problem, and beside it the loss at each step.
 
@@ -27,6 +27,8 @@ def plot_descent(descents: Mapping[str, Descent]) -> Figure:
     ----------
     descents : mapping of str to Descent
         Of one problem, by the name to show.
+    title : str
+        What the paths show; else that they go down the problem's loss.
 
     Raises
     ------
@@ -49,10 +51,23 @@ def plot_descent(descents: Mapping[str, Descent]) -> Figure:
     lowest, first = min(np.nanmin(d.losses) for d in descents.values()), max(d.losses[0] for d in descents.values())
     made.update_yaxes(title_text="Loss", **_loss_axis(lowest, first), row=1, col=2)
     most = max(len(d.rates) for d in descents.values())
-    under = [f"{len(problem.x)} examples, {most} steps; {COMPUTED}"]
+    under = [f"{len(problem.x)} examples, {most} steps, learning rate {_rates(list(descents.values()))}; {COMPUTED}"]
+    under += [f"{plain(n)} left all bounds at step {len(d.path) - 1}" for n, d in descents.items() if _is_cut(d)]
     lost = [plain(name) for name, d in descents.items() if d.ended_higher]
     under += [f"ended higher than it began: {', '.join(lost)}"] * bool(lost)
-    return finished(made, f"Going down the loss of {problem.formula}", "<br>".join(under), 330)
+    title = plain(title) or f"Going down the loss of {problem.formula}"
+    return finished(made, title, "<br>".join(under), 330)
+
+
+def _rates(descents: Sequence[Descent]) -> str:
+    """Say the learning rates of some paths, of a schedule its largest."""
+    fixed = all(len(set(d.rates)) == 1 for d in descents)
+    largest = sorted({float(d.rates.max()) for d in descents})
+    return "up to " * (not fixed) + " and ".join(f"{rate:g}" for rate in largest)
+
+
+def _is_cut(descent: Descent) -> bool:
+    return len(descent.path) <= len(descent.rates)
 
 
 def plot_fit(problem: Problem, fits: Mapping[str, Sequence[float]]) -> Figure:

@@ -20,7 +20,7 @@ _PANELS = {
     "peak_host_bytes": "Peak host memory of the run (B)",
 }
 _ROW_PX, _PANEL_PX = 24, 62
-_SMOOTHED = 20  # steps of a running mean
+_SMOOTHED = 20  # steps of a running mean, as many before a step as after it
 
 
 def plot_models(records: Sequence[Record], formula: Mapping[str, Mapping[str, float]] | None = None) -> Figure:
@@ -78,8 +78,8 @@ def plot_learning(records: Sequence[Record]) -> Figure:
 
     Notes
     -----
-    The loss of each step is drawn pale, its mean over the last ``20`` steps as a line. Accuracy is there for runs that
-    sought a target accuracy, and so were evaluated on the way.
+    The loss of each step is drawn pale, its mean over the ``20`` steps around it as a line (fewer at both ends).
+    Accuracy is there for runs that sought a target accuracy, and so were evaluated on the way.
     """
     runs = _first_runs(records)
     tested = any(r.series("test_accuracy") for r in runs.values())
@@ -99,7 +99,7 @@ def plot_learning(records: Sequence[Record]) -> Figure:
     if tested:
         made.update_yaxes(title_text="Test accuracy", tickformat=".0%", row=2, col=1)
     made.update_xaxes(title_text="Optimizer step", row=rows, col=1)
-    note = f"loss: each step pale, and the mean of {_SMOOTHED} steps"
+    note = f"loss: each step pale, and the mean of the {_SMOOTHED} steps around it"
     return finished(made, "How the models learn", caption(list(runs.values()), False, [note]), 240 * rows)
 
 
@@ -152,9 +152,9 @@ def _decades(made: go.Figure, axis: str) -> list[float]:
 def _add_loss(made: go.Figure, record: Record, shade: str, look: dict, points: int) -> None:
     steps = np.arange(1, len(record.loss) + 1)
     kept = np.unique(np.linspace(0, len(steps) - 1, min(points, len(steps))).astype(int))
-    sums = np.cumsum(np.concatenate([[0.0], record.loss]))
-    window = np.minimum(steps, _SMOOTHED)
-    smooth = (sums[steps] - sums[steps - window]) / window
+    sums, half = np.cumsum(np.concatenate([[0.0], record.loss])), _SMOOTHED // 2
+    first, last = np.maximum(steps - 1 - half, 0), np.minimum(steps + half, len(steps))
+    smooth = (sums[last] - sums[first]) / (last - first)
     pale = {"mode": "lines", "line": {"color": translucent(shade, 0.25), "width": 1}, "hoverinfo": "skip"}
     made.add_scatter(
         x=steps[kept].tolist(), y=rounded(record.loss[kept]), showlegend=False, row=1, col=1, **pale, **look

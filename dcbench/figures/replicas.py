@@ -21,6 +21,7 @@ from dcbench.metrics import METRICS
 from dcbench.store import Runs, tidy
 
 _SHADES = (*SHADES[1:], SHADES[0])  # grey is that of one device alone
+_OF = {"weak": "on each device", "strong": "of all devices together"}
 _TICKS = [digit * 10.0**decade for decade in range(-5, 5) for digit in (1, 2, 5)]  # of logarithmic axes
 
 
@@ -171,12 +172,19 @@ def plot_learning_rate_scaling(runs: Runs, metric: str = "test_loss") -> Figure:
     found = METRICS[metric]
     batches = sorted(set(good["global_batch"]))
     ticks = {"tickvals": batches, "ticktext": [f"{b:g}" for b in batches]}
-    made.update_xaxes(title_text="Examples a step, of all devices together", type="log", **ticks)
+    made.update_xaxes(title_text=f"Examples a step {_OF['strong']}", type="log", **ticks)
     decades = {"type": "log", "tickvals": _TICKS} if metric.endswith("loss") else {}
     made.update_yaxes(title_text=f"{found.label}, {found.better} is better", **decades)
-    title = f"Batch and learning rate after {_length(good)}"
-    note = f"median of {good['seed'].nunique()} seeds, with its 95 % interval"
-    return finished(made, title, caption(good, notes=[note], repeats=False), 330)
+    title = f"{_names(good, 'model')} on {_names(good, 'dataset')}: batch and learning rate after {_length(good)}"
+    least = good[good["global_batch"] == batches[0]]
+    rates = _names(least.assign(shown=[f"{rate:g}" for rate in least["learning_rate"]]), "shown")
+    notes = [f"{_names(good, 'optimizer')}; learning rate {rates} at {batches[0]:g} examples a step"]
+    notes.append(f"median of {good['seed'].nunique()} seeds, with its 95 % interval")
+    return finished(made, title, caption(good, notes=notes, repeats=False), 330)
+
+
+def _names(table: pd.DataFrame, column: str) -> str:
+    return ", ".join(plain(name) for name in sorted(set(table[column].astype(str))))
 
 
 def _length(table: pd.DataFrame) -> str:
@@ -184,15 +192,17 @@ def _length(table: pd.DataFrame) -> str:
     return f"{epochs[0]:g} epochs" if len(epochs) == 1 else "training"
 
 
-def plot_speedup_by_batch(runs: Runs, base: str = "single", ceiling: str = "independent") -> Figure:
+def plot_speedup_by_batch(
+    runs: Runs, base: str = "single", ceiling: str = "independent", mode: str = "weak"
+) -> Figure:
     """
-    Draw the speed-up of several devices over one by the batch of each device.
+    Draw the speed-up of several devices over one by the batch: that of each device, or of all in strong scaling.
 
     Parameters
     ----------
     runs : DataFrame or sequence of Record
         Of one model, on one device and on one larger number.
-    base, ceiling : str
+    base, ceiling, mode : str
         As for `stats.scaling`.
 
     Raises
@@ -200,7 +210,7 @@ def plot_speedup_by_batch(runs: Runs, base: str = "single", ceiling: str = "inde
     SpecError
         As from `stats.scaling`, and for several models or several numbers of devices.
     """
-    found = stats.scaling(tidy(runs), base, ceiling, "weak")
+    found = stats.scaling(tidy(runs), base, ceiling, mode)
     found = found[found["devices"] > 1]
     if found["devices"].nunique() != 1 or found[["model", "dataset"]].drop_duplicates().shape[0] != 1:
         counts = ", ".join(map(str, sorted(found["devices"].unique()))) or "none"
@@ -218,7 +228,7 @@ def plot_speedup_by_batch(runs: Runs, base: str = "single", ceiling: str = "inde
         ordered = rows.sort_values("batch")
         add_estimates(made, ordered["batch"], list(ordered["speedup"]), **look)
     ticks = {"tickvals": batches, "ticktext": [f"{b:g}" for b in batches]}
-    made.update_xaxes(title_text="Examples a step on each device", type="log", **ticks)
+    made.update_xaxes(title_text=f"Examples a step {_OF[mode]}", type="log", **ticks)
     highest = 1.25 * max(devices, *(e.value for e in found["speedup"]))
     made.update_yaxes(title_text=f"Speed-up over {plain(base)} × 1", range=[0, highest])
     title = f"{plain(found['model'].iloc[0])} on {devices} devices: speed-up by batch"

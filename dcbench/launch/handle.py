@@ -196,7 +196,8 @@ class Handle(Waiting[Record]):
 
     def _conclude(self, record: Record, group: Group | None) -> None:
         if self._waited_s:
-            record.flags.append(f"waited {self._waited_s:.1f} s for another measurement, which no time here counts")
+            waited = f"waited {self._waited_s:.1f} s for another measurement before it began"
+            record.flags.append(f"{waited}: that is in none of its times")
         if group is None:
             self._stopped_before_start(record)
             return

@@ -17,6 +17,8 @@ from dcbench.stats import Estimate
 from dcbench.store import tidy
 from dcbench.sweeps.order import OPEN
 
+_NUMBER = re.compile(r"\d+(?:\.\d+)?")
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -211,5 +213,19 @@ def _of_runs(records: Sequence[Record]) -> list[str]:
     """Gather the flags of single runs, alike but for their numbers."""
     kinds: dict[str, list[str]] = {}
     for flag in (f for r in records for f in r.flags):
-        kinds.setdefault(re.sub(r"\d+(\.\d+)?", "#", flag), []).append(flag)
-    return [f"{len(alike)} of {len(records)} runs flagged: {alike[0]}" for alike in kinds.values()]
+        kinds.setdefault(_NUMBER.sub("#", flag), []).append(flag)
+    return [f"{len(alike)} of {len(records)} runs flagged: {_spanned(alike)}" for alike in kinds.values()]
+
+
+def _spanned(alike: Sequence[str]) -> str:
+    """
+    Say flags that are alike but for their numbers in one: each number as its least and largest.
+
+    Examples
+    --------
+    >>> _spanned(["others used 0.61 of 2 cores", "others used 1.75 of 2 cores", "others used 1.2 of 2 cores"])
+    'others used 0.61 to 1.75 of 2 cores'
+    """
+    ends = ((min(n, key=float), max(n, key=float)) for n in zip(*map(_NUMBER.findall, alike), strict=True))
+    spans = iter([low if float(low) == float(high) else f"{low} to {high}" for low, high in ends])
+    return _NUMBER.sub(lambda _: next(spans), alike[0])
