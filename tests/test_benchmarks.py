@@ -1,8 +1,9 @@
-"""The scripts that dcbench is measured against do the same work as dcbench."""
+"""Scripts that dcbench is measured against do the same work as dcbench; what is measured of a view is told right."""
 
 from __future__ import annotations
 
 import ast
+import importlib
 import re
 import subprocess
 import sys
@@ -13,6 +14,12 @@ import pytest
 from dcbench import datasets, models
 
 FOLDER = Path(__file__).parent / "benchmarks"
+CANVAS = """
+import plotly.graph_objects as go
+from dcbench import figures
+from dcbench.widgets._canvas import Canvas
+canvas = Canvas(figures.Figure(go.Figure(go.Scatter(y=[1, 2]))))
+"""
 
 
 def run_alone(script, *words, cache):
@@ -40,6 +47,43 @@ def test_the_script_trains_dcbenchs_mlp_on_dcbenchs_digits(first_step, tmp_path)
     model = models.build("mlp", data.input_shape, data.outputs, {})
     weights, layers = [w.shape for w in model.weights], [type(layer).__name__ for layer in model.layers]
     assert f"{weights} {data.x.shape} {layers}" in first_step
+
+
+@pytest.fixture
+def live(monkeypatch):
+    monkeypatch.syspath_prepend(FOLDER)
+    return importlib.import_module("live")
+
+
+def test_steps_end_where_their_batch_says(live):
+    lost = {"phase": "train", "index": 0, "t_s": 9.0, "loss": [1.0]}
+    warmup = {"phase": "warmup", "index": 0, "t_s": 9.5, "step_s": [0.5]}
+    batches = [
+        {"phase": "train", "index": 0, "t_s": 12.0, "step_s": [0.25, 0.5, 1.0]},
+        {"phase": "train", "index": 3, "t_s": 14.0, "step_s": [2.0]},
+    ]
+    ends_s = live.ends_of_steps([lost, warmup, *batches])
+    assert ends_s.tolist() == [10.5, 11.0, 12.0, 14.0]
+    assert live.steps_within(ends_s, 10.75, 14.0).tolist() == [1.0, 2.0]
+
+
+def test_blocks_in_turn_become_pairs_with_the_view_first(live):
+    with_view, without = 1.5, 1.0
+    assert live._paired([with_view, without, without, with_view]) == [(with_view, without)] * 2
+
+
+def test_a_page_that_is_acted_runs_cells_and_counts_what_the_kernel_says(live):
+    with live.Kernel() as kernel:
+        assert kernel.run("import sys; print('out'); print('log', file=sys.stderr)") == "out\n"
+        with pytest.raises(RuntimeError, match="ZeroDivisionError"):
+            kernel.run("1 / 0")
+        kernel.run(CANVAS)
+        assert kernel.run("print(canvas._widget._view_count)") == "1\n"  # and what follows from that is said
+        said = kernel.said["comm_msg"]
+        kernel.run("canvas.change({0: {'y': [2, 1]}})")
+        assert "trace_deltas" in kernel.run("print(canvas._widget._js2py_traceDeltas)")
+        assert kernel.said["comm_msg"] == said + 1
+    assert not kernel.process.is_running()
 
 
 @pytest.mark.parametrize("script", ["first_step.py", "plain_run.py"])

@@ -12,17 +12,21 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import reading
+import reports
 import study
+from live import PAIRS
 from scipy import stats
 
 HERE = Path(__file__).parent
 PROJECT = HERE.parents[1]
+PARTS = ("training", "workbench")
+QUICK_PAIRS = 4  # of blocks with a live view and without
 PROCESSES = 8  # of the comparison of loops
 SPEC = {"model": "mlp", "backend": "horovod", "devices": 2, "steps": 20}
 COLD = (
@@ -31,6 +35,7 @@ COLD = (
     "assert record.ok, record.reason\n"
     "print('FIRST', record.metrics['first_step_s'])\n"
 )
+Add: TypeAlias = Callable[[str, str, Callable[[dict[str, Any]], bool], dict[str, Any]], None]
 
 
 def horovodrun_to_first_step() -> float:
@@ -134,16 +139,40 @@ def gap_to_independent(count: int) -> dict[str, float]:
     return ratio(paired(lambda: throughput("horovod"), lambda: throughput("independent"), count))
 
 
-def rows(quick: bool) -> dict[str, dict[str, Any]]:
-    """Measure every row of the table."""
-    few, pairs = (2, 20) if quick else (5, 300)
-    warm_to_first_step()
+def watching(pairs: int) -> list[dict[str, Any]]:
+    """Return step times with a live view over those without, the kernel's share of a core, and its messages a second.
+
+    A process of its own measures: it keeps to one core.
+    """
+    command = [sys.executable, str(HERE / "live.py"), "--pairs", str(pairs)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=1200, check=False)
+    found = re.search(r"LIVE (\{.*\})", done.stdout)
+    if done.returncode or not found:
+        raise RuntimeError(f"{' '.join(command)} failed:\n{done.stdout[-1500:]}{done.stderr[-1500:]}")
+    told = json.loads(found[1])
+    slower = ratio(np.array(told["pairs"])) | {"medians": ratio(np.array(told["medians"])), "step_s": told["step_s"]}
+    said = {name: told["watched"][name] for name in ("messages_per_s", "comm_per_s")}
+    return [slower, {"share": told["watched"]["share"], "without": told["idle"]["share"]}, said]
+
+
+def rows(parts: Sequence[str], quick: bool, watched_pairs: int) -> dict[str, dict[str, Any]]:
+    """Measure every row of some parts of the table."""
     found: dict[str, dict[str, Any]] = {}
 
     def add(name: str, target: str, met: Callable[[dict[str, Any]], bool], value: dict[str, Any]) -> None:
         found[name] = value | {"target": target, "met": met(value)}
         print(f"{name}: {found[name]}", file=sys.stderr, flush=True)
 
+    if "training" in parts:
+        _training(add, quick)
+    if "workbench" in parts:
+        _workbench(add, watched_pairs)
+    return found
+
+
+def _training(add: Add, quick: bool) -> None:
+    few, pairs = (2, 20) if quick else (5, 300)
+    warm_to_first_step()
     start = ratio(paired(horovodrun_to_first_step, warm_to_first_step, max(2, few - 2)))
     add("warm first step, horovodrun / dcbench", "≥ 15", lambda v: v["ratio"] >= 15, start)
     cold = ratio(paired(cold_to_first_step, lambda: process_s("-c", "import tensorflow"), few))
@@ -166,12 +195,19 @@ def rows(quick: bool) -> dict[str, dict[str, Any]]:
     launched = study.against_horovodrun(1)
     found_ratio = ratio(launched) | {"sums": float(launched[:, 0].sum() / launched[:, 1].sum())}
     add("a sweep's runs, horovodrun / dcbench", "reported", lambda v: True, found_ratio)
+
+
+def _workbench(add: Add, watched_pairs: int) -> None:
     read, drawn, seen, changed = reading.reading_drawing_and_exploring()
     add("reading 10,000 records, warm (s)", "≤ 1", lambda v: v["seconds"] <= 1, read)
     add("a figure of 10,000 records (s)", "≤ 2,000 marks", lambda v: v["marks"] <= 2000, drawn)
     add("explore_runs, 10,000 records, first sight (s)", "≤ 2", lambda v: v["seconds"] <= 2, seen)
     add("explore_runs, 10,000 records, a change (s)", "≤ 0.3", lambda v: v["seconds"] <= 0.3, changed)
-    return found
+    slower, kernel, messages = watching(watched_pairs)
+    add("step time, watched / not watched", "high ≤ 1.02", lambda v: v["high"] <= 1.02, slower)
+    add("kernel with a live view (cores)", "≤ 0.02", lambda v: v["share"] <= 0.02, kernel)
+    add("messages of a live view (1/s)", "≤ 20", lambda v: v["messages_per_s"] <= 20, messages)
+    add("largest notebook or report (MB)", "< 6", lambda v: v["largest_mb"] < 6, reports.file_sizes())
 
 
 def _shown(row: dict[str, Any]) -> str:
@@ -179,6 +215,12 @@ def _shown(row: dict[str, Any]) -> str:
         return f"{row['extra_s']:.3f}"
     if "seconds" in row:
         return f"{row['seconds']:.2f}" + (f" ({row['marks']:,} marks)" if "marks" in row else "")
+    if "share" in row:
+        return f"{row['share']:.4f} ({row['without']:.4f} without it)"
+    if "messages_per_s" in row:
+        return f"{row['messages_per_s']:.1f}"
+    if "largest_mb" in row:
+        return f"{row['largest_mb']:.2f}"
     if "work_s" in row:
         return f"{row['ratio']:.2f} ({row['wall_s']:.0f} s / {row['work_s']:.0f} s, {row['runs']} runs)"
     direct = f", direct {row['direct_us']:.0f} µs" if "direct_us" in row else ""
@@ -189,11 +231,14 @@ def main() -> int:
     """Measure, print the table and write it as JSON; exit 1 where a target is missed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--only", choices=PARTS, help="measure one part of the table")
+    parser.add_argument("--watched-pairs", type=int, help=f"of blocks of 2 s with a live view and without ({PAIRS})")
     parser.add_argument("--json", type=Path, default=PROJECT / "data" / "reports" / "bench.json")
     args = parser.parse_args()
     from dcbench import inspect_machine
 
-    found = rows(args.quick)
+    watched_pairs = args.watched_pairs or (QUICK_PAIRS if args.quick else PAIRS)
+    found = rows([args.only] if args.only else PARTS, args.quick, watched_pairs)
     args.json.parent.mkdir(parents=True, exist_ok=True)
     args.json.write_text(json.dumps({"machine": inspect_machine().to_dict(), "rows": found}, indent=1) + "\n")
     print(f"\n{'what':<48}{'found':<34}{'target':<30}met")
