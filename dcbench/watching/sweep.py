@@ -89,12 +89,6 @@ class SweepWatch:
         """Whether no more runs will come by themselves."""
         return self.status != UNDER_WAY
 
-    @property
-    def counts(self) -> str:
-        """How many runs there are, and how long the others will take."""
-        unknown = self.ended and self.handle is None and self._planned is None
-        return f"{self.progress.done} runs" if unknown else str(self.progress)
-
     def failed(self) -> pd.DataFrame:
         """Return the runs that failed by themselves."""
         return self.rows[~self.rows["status"].isin(("ok", *OPEN))]
@@ -199,7 +193,10 @@ class SweepWatch:
         elif self.rows.empty:
             self.status, self.reason = DELETED, f"its records were removed from {self.root} while it was watched"
         elif self._planned is None:
-            self.status, self.reason = ENDED, "its records do not say how many runs were planned"
+            self.status, self.reason = (
+                ENDED,
+                f"{self.progress.done} runs; their records do not say how many were planned",
+            )
         elif self.progress.done < self.progress.total:
             far = f"{self.progress.done} of {self.progress.total} runs"
             self.status, self.reason = ENDED, f"it ended after {far}; the same call of sweep goes on there"

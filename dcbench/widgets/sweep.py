@@ -16,7 +16,7 @@ from dcbench import figures
 from dcbench.errors import DcbenchError, SpecError
 from dcbench.sweeps import SweepResult
 from dcbench.terminal import clean
-from dcbench.watching.sweep import SweepWatch
+from dcbench.watching.sweep import ENDED, SweepWatch
 from dcbench.widgets._front import PERIOD_S, has_front_end, soon
 from dcbench.widgets._living import Living
 from dcbench.widgets._stage import THEMES, WRAPPED, Stage
@@ -126,10 +126,10 @@ class LiveSweep(Living[SweepResult], Stage):
         """Say how far it is, what runs or waits now, what was asked, and who makes it."""
         watch = self._watch
         if watch.ended:
-            return [f"{watch.status}: {watch.reason or watch.counts}"]
+            return [watch.reason if watch.status == ENDED else f"{watch.status}: {watch.reason or watch.progress}"]
         now = watch.waits or (f"now {watch.doing}" if watch.doing else "")
         where = "" if watch.handle else self._elsewhere()
-        return [part for part in (watch.counts, now, self._asked, where) if part]
+        return [part for part in (str(watch.progress), now, self._asked, where) if part]
 
     def _tell(self, parts: Sequence[str]) -> None:
         lines = "<br>".join(html.escape(clean(part)) for part in parts)
@@ -162,11 +162,10 @@ class LiveSweep(Living[SweepResult], Stage):
         counts = {"ok": far.done - far.failed, "waiting" if watch.waits else "running": now, "failed": far.failed}
         self._bar.value = _bar({**counts, "left": max(0, far.total - far.done - now)})
         self._tell(self._parts())
-        mine = watch.handle is not None and not ended
-        self._after.disabled = self._now.disabled = not mine
-        self._after.disabled |= bool(self._asked)
-        self._now.disabled |= self._asked == "stops now"
-        self._tick.disabled = ended
+        for button, pressed in ((self._after, bool(self._asked)), (self._now, self._asked == "stops now")):
+            button.disabled = pressed
+            button.layout.display = None if watch.handle is not None and not ended else "none"
+        self._tick.layout.display = "none" if ended else None
         failed = watch.failed()
         first = [_failure(row) for row in failed.head(MOST_LISTED).to_dict("records")]
         self._failures.value = _listed("Failed runs", first, len(failed))
@@ -192,8 +191,9 @@ class LiveSweep(Living[SweepResult], Stage):
         run = self._watch.run if self.show_run else None
         name = getattr(run, "run_id", None) or getattr(run, "name", None)
         if self._view is not None and (not self.show_run or name not in (None, self._view.run_id)):
+            self._below.children = ()
             self._view.close()
-            self._view, self._below.children = None, ()
+            self._view = None
         if run is not None and self._view is None:
             try:
                 self._view = live_run(run, self._watch.root)
@@ -205,6 +205,7 @@ class LiveSweep(Living[SweepResult], Stage):
         """Read the samples of all runs in a thread, as that can take seconds, and say what to know of the result."""
         try:
             flags = await asyncio.to_thread(lambda: self._watch.result().flags)
+            flags = [flag for flag in flags if flag != self._watch.reason]  # it is said above
         except DcbenchError as error:
             flags = [str(error)]
         self._flags.value = _listed("What to know", flags, len(flags))
