@@ -17,6 +17,8 @@ MOST_HIGH_PX = 16_000
 OUTPUT = ".jp-Notebook .jp-OutputArea-output"  # what cells have shown, and nothing of JupyterLab itself
 # pandas leaves the corner of a table empty
 _NOT_OURS = {"empty-table-header": {"enabled": False}}
+# anywidget's clock: it says so after two seconds, and the figure still comes; a machine under load is that slow
+_SLOW = "[anywidget] Failed to initialize model."
 
 _IDLE = """(path) => {
     const panel = window.jupyterapp?.shell.currentWidget;
@@ -58,7 +60,7 @@ class Lab:
     def __init__(self, page: Page, server: Server, pictures: Path) -> None:
         self.page, self.problems, self._server, self._pictures, self._path = page, [], server, pictures, ""
         page.on("console", self._logged)
-        page.on("pageerror", lambda error: self.problems.append(f"script error: {error}"))
+        page.on("pageerror", self._failed)
         page.on("request", self._requested)
 
     def open(self, name: str, source: nbformat.NotebookNode | None = None) -> Lab:
@@ -130,6 +132,10 @@ class Lab:
     def _logged(self, message: Any) -> None:
         if message.type == "error":
             self.problems.append(f"console: {message.text} ({message.location.get('url', '')})")
+
+    def _failed(self, error: Any) -> None:
+        if error.message != _SLOW:
+            self.problems.append(f"script error: {error}")
 
     def _requested(self, request: Any) -> None:
         if not re.match(r"data:|blob:", request.url) and not request.url.startswith(self._server.url):
