@@ -117,6 +117,28 @@ def test_learning_rate_rises_from_a_rank_s_share(tmp_path: Path) -> None:
     assert two[0]["rates"][:7] == pytest.approx([0.2, 0.24, 0.28, 0.32, 0.36, 0.4, 0.4])
 
 
+def fit_unequal_parts():
+    """Train with 129 examples on two ranks: three batches and two; the first would wait for ever."""
+    import horovod.tensorflow as hvd
+    import keras
+    import numpy as np
+
+    from dcbench.backends.horovod import BroadcastState, DistributedOptimizer
+
+    model = keras.Sequential([keras.layers.Input((3,)), keras.layers.Dense(1)])
+    model.compile(DistributedOptimizer(keras.optimizers.SGD(0.01)), "mse", jit_compile=False)
+    x = np.ones((129, 3))[hvd.rank() :: hvd.size()]
+    model.fit(x, x.sum(1), verbose=0, callbacks=[BroadcastState()])
+    return model
+
+
+def test_ranks_with_unlike_batches_are_refused_before_they_hang() -> None:
+    spec = RunSpec(model=fit_unequal_parts, backend="horovod", devices=2, steps=2, time_limit_s=60)
+    record = dcbench.run(spec).result(120)
+    assert record.status == "failed"
+    assert "the ranks have 3, 2 batches an epoch" in record.reason
+
+
 def reload_a_compiled_model():
     """Save and reload a model compiled with our optimizer; a failure in here is a failed run."""
     import tempfile

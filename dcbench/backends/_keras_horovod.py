@@ -112,7 +112,14 @@ def broadcast_state(model: keras.Model, optimizer: keras.Optimizer | None = None
 
 
 class BroadcastState(keras.callbacks.Callback):
-    """Broadcast weights and optimizer state from `root_rank` before the first batch of `fit`."""
+    """
+    Broadcast weights and optimizer state from `root_rank` before the first batch of `fit`.
+
+    Raises
+    ------
+    ValueError
+        Before training, if the ranks have unlike numbers of batches: the one with most would wait for ever.
+    """
 
     def __init__(self, root_rank: int = 0) -> None:
         super().__init__()
@@ -120,10 +127,21 @@ class BroadcastState(keras.callbacks.Callback):
         self._done = False
 
     def on_train_begin(self, logs: Any = None) -> None:
-        """Broadcast once, even where `fit` is called again."""
+        """Compare the ranks' batches; broadcast once, even where `fit` is called again."""
+        _check_equal_batches((self.params or {}).get("steps"))
         if not self._done:
             broadcast_state(self.model, self.model.optimizer, self.root_rank)
             self._done = True
+
+
+def _check_equal_batches(batches: int | None) -> None:
+    """Refuse ranks with unlike batches an epoch; None, of a stream, is not known."""
+    counts = hvd.allgather(tf.constant([-1 if batches is None else batches]), name="dcbench_batches").numpy().tolist()
+    if len(set(counts)) > 1:
+        raise ValueError(
+            f"the ranks have {', '.join(map(str, counts))} batches an epoch, and one with more waits for ever for the "
+            "others' gradients; give each rank as many examples"
+        )
 
 
 class MetricAverage(keras.callbacks.Callback):
