@@ -41,12 +41,25 @@ def test_only_what_changed_is_sent_and_in_one_message(sent: list[Any]) -> None:
 
 def test_a_change_of_data_is_one_message(sent: list[Any]) -> None:
     canvas = Canvas(line(3, 2, 1))
-    canvas.change({0: {"y": np.array([1.0, 2.0])}}, {"title": {"text": "another"}})
+    canvas.change({0: {"y": np.array([1.0, 2.0])}}, {"title.text": "another"})
     assert len(sent) == 1 and "'y'" in str(sent[0]) and "another" in str(sent[0])
     assert canvas.figure.data[0].y.tolist() == [1, 2] and canvas.figure.layout.title.text == "another"
     assert canvas.figure.data[0].name == "loss"
     canvas.draw(line(3, 2, 1))  # is compared with what is shown, not with what was drawn
     assert canvas.figure.data[0].y.tolist() == [3, 2, 1] and canvas.figure.layout.title.text == "a title"
+
+
+def test_a_change_leaves_what_it_does_not_name(sent: list[Any]) -> None:
+    two = line(3, 2, 1)
+    two.add_bar(x=[1, 2], y=["a", "b"], orientation="h")
+    canvas = Canvas(figures.Figure(two))
+    canvas.change({0: {"y": np.array([1.0, 2.0])}, 1: {"x": np.array([5.0, 6.0]), "name": "memory"}})
+    assert len(sent) == 1 and sent[0][2]["trace_indexes"] == [0, 1]
+    first, second = canvas.figure.data
+    assert first.y.tolist() == [1, 2] and first.x is None and first.name == "loss"
+    assert second.x.tolist() == [5, 6] and list(second.y) == ["a", "b"] and second.name == "memory"
+    opened = canvas.children[0].get_state()["_widget_data"]  # by another page
+    assert np.frombuffer(opened[0]["y"]["value"]).tolist() == [1, 2] and opened[1]["name"] == "memory"
 
 
 def test_what_is_gone_is_taken_away() -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import ipywidgets
+from plotly.basedatatypes import Undefined
 
 from dcbench import figures
 from dcbench.widgets._plot import Plot
@@ -57,12 +58,12 @@ class Canvas(ipywidgets.VBox):
         """
         Change some properties of traces, by their number, and of the layout, in one message; far cheaper than `draw`.
 
-        Values are those of Plotly, ``{"x": …, "y": …}``; arrays of NumPy are sent as they are in memory.
+        Properties are paths of Plotly, ``{"y": …}`` or ``{"annotations[0].text": …}``. Values are not checked, which
+        would take most of the time: series are arrays of NumPy, which are sent as they are in memory.
         """
-        with self._widget.batch_update():
-            for number, values in traces.items():
-                self._widget.data[number].update(values, overwrite=True)
-            self._widget.layout.update(layout or {})
+        names = dict.fromkeys(name for values in traces.values() for name in values)
+        styles = {name: [values.get(name, Undefined) for values in traces.values()] for name in names}
+        self._widget.plotly_update(styles, dict(layout or {}), list(traces))
         self._drawn = None
 
     def on_click(self, callback: Clicked) -> None:
