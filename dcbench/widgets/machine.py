@@ -11,7 +11,7 @@ from dcbench import figures, launch, registry
 from dcbench.errors import SpecError
 from dcbench.hardware import Machine
 from dcbench.spec import RunSpec
-from dcbench.widgets._stage import THEMES, Stage
+from dcbench.widgets._stage import PICK, THEMES, Stage
 
 
 class MachineExplorer(Stage):
@@ -55,8 +55,8 @@ class MachineExplorer(Stage):
         backends = sorted(registry.names("backend"), key=lambda b: (known.index(b) if b in known else len(known), b))
         made = {
             "backend": backends,
-            "devices": ipywidgets.IntSlider(min=1, max=most, continuous_update=False),
-            "cores_per_device": ipywidgets.IntSlider(min=1, max=2 * cores, continuous_update=False),
+            "devices": ipywidgets.BoundedIntText(min=1, max=most, layout=PICK),
+            "cores_per_device": ipywidgets.BoundedIntText(min=1, max=2 * cores, layout=PICK),
             "device_type": ["auto", "gpu", "cpu"],
             "theme": THEMES,
         }

@@ -9,8 +9,9 @@ from dcbench.batch import report
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
 START = """
-import os, tempfile
+import dataclasses, tempfile
 from pathlib import Path
+import dcbench
 from browser import canary
 from dcbench import figures, findings, store, widgets
 records = canary.sweep()
@@ -19,6 +20,9 @@ runs = findings.timed(records)
 table = store.tidy(runs)
 lone = next(r for r in runs if r.spec["backend"] == "horovod" and r.spec["devices"] == 2)
 failed = next(r for r in records if not r.ok)
+machine = dataclasses.replace(dcbench.inspect_machine(), name=f"a machine {canary.EVIL}")
+file = Path(tempfile.mkdtemp()) / "<img src=x onerror=canary=1>.py"
+file.write_text("def build(input_shape, outputs): ...")
 texts = ["model", "dataset", "machine", "reason", "flags"]
 """
 SHOWN = {
@@ -35,6 +39,16 @@ SHOWN = {
     "compare_runs of records": "widgets.compare_runs(records)",
     "live_run": "widgets.live_run(lone.run_id, root=root)",
     "live_run of a failed run": "widgets.live_run(failed.run_id, root=root)",
+    "live_sweep": "widgets.live_sweep(lone.sweep['id'], root=root)",
+    "launch_form": "widgets.launch_form(model=f'{file}:build', dataset='digits')",
+    "explore_machine": "widgets.explore_machine(machine)",
+    "plot_machine": "figures.plot_machine(machine)",
+    "plot_sweep": "figures.plot_sweep(table)",
+    "plot_comparison": "figures.plot_comparison(dcbench.compare([lone], [failed, runs[0]]))",
+    "plot_models": "figures.plot_models([lone])",
+    "plot_learning": "figures.plot_learning([lone])",
+    "plot_scaling_law": "figures.plot_scaling_law(table, 'gustafson')",
+    "plot_time_to_target": "figures.plot_time_to_target(findings.sought(records))",
     "plot_live": "figures.plot_live(lone)",
     "plot_run": "figures.plot_run(lone)",
     "plot_runs": "figures.plot_runs(table)",

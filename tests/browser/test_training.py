@@ -16,6 +16,14 @@ form = widgets.launch_form(RunSpec(model="mlp", steps=20))
 form
 """
 
+SWEEP = """
+import dcbench
+specs = dcbench.grid(model="linear", steps=20, backend=["single", "horovod"], devices=[1, 2])
+sweep = dcbench.sweep(specs, repeats=20)
+view = widgets.live_sweep(sweep)
+view
+"""
+
 
 @pytest.fixture
 def form(lab):
@@ -129,6 +137,26 @@ def test_a_run_outlives_its_page_and_is_found_again(new_lab, server):
     again.picture_all("live run on a new page")
     view.get_by_role("button", name="Stop").click()
     ended(run_dir, "cancelled")
+
+
+def test_a_sweep_is_watched_and_stopped_after_a_run(lab, server):
+    lab.open(NOTEBOOK).run("from dcbench import widgets")
+    before = set(server.runs.glob("2*"))
+    place = lab.run(SWEEP)
+
+    def made():
+        return [run_dir for run_dir in set(server.runs.glob("2*")) - before if record(run_dir)]
+
+    until(lambda: len(made()) >= 3, "three runs")
+    place.locator(".js-plotly-plot .main-svg").first.wait_for()
+    lab.picture("sweep", place)
+    assert lab.violations() == []
+    place.get_by_role("button", name="Stop after this run").click()
+    place.get_by_text("cancelled after").wait_for()
+    lab.picture("sweep after stop", place)
+    statuses = [record(run_dir)["status"] for run_dir in made()]
+    assert set(statuses) == {"ok"}, "the run under way comes to its end"
+    place.get_by_text(f"cancelled after {len(statuses)} of 66 runs").wait_for()
 
 
 def test_keys_alone_fill_in_the_form_and_start_a_run(lab, form, server):
