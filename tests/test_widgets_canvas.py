@@ -53,13 +53,15 @@ def test_a_change_leaves_what_it_does_not_name(sent: list[Any]) -> None:
     two = line(3, 2, 1)
     two.add_bar(x=[1, 2], y=["a", "b"], orientation="h")
     canvas = Canvas(figures.Figure(two))
-    canvas.change({0: {"y": np.array([1.0, 2.0])}, 1: {"x": np.array([5.0, 6.0]), "name": "memory"}})
+    spread = np.array([1.0, 0.0, 2.0])[::2]
+    canvas.change({0: {"y": spread}, 1: {"x": np.array([5.0, 6.0]), "name": "memory"}})
     assert len(sent) == 1 and sent[0][2]["trace_indexes"] == [0, 1]
+    assert sent[0][2]["restyle_data"]["y"][0].flags.c_contiguous  # else a kernel refuses it
     first, second = canvas.figure.data
     assert first.y.tolist() == [1, 2] and first.x is None and first.name == "loss"
     assert second.x.tolist() == [5, 6] and list(second.y) == ["a", "b"] and second.name == "memory"
     opened = canvas.children[0].get_state()["_widget_data"]  # by another page
-    assert np.frombuffer(opened[0]["y"]["value"]).tolist() == [1, 2] and opened[1]["name"] == "memory"
+    assert np.frombuffer(opened[0]["y"]["buffer"]).tolist() == [1, 2] and opened[1]["name"] == "memory"
 
 
 def test_what_is_gone_is_taken_away() -> None:

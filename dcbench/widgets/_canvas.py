@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import ipywidgets
+import numpy as np
 from plotly.basedatatypes import Undefined
 
 from dcbench import figures
@@ -62,7 +63,7 @@ class Canvas(ipywidgets.VBox):
         would take most of the time: series are arrays of NumPy, which are sent as they are in memory.
         """
         names = dict.fromkeys(name for values in traces.values() for name in values)
-        styles = {name: [values.get(name, Undefined) for values in traces.values()] for name in names}
+        styles = {name: [_sendable(values.get(name, Undefined)) for values in traces.values()] for name in names}
         self._widget.plotly_update(styles, dict(layout or {}), list(traces))
         self._drawn = None
 
@@ -93,6 +94,10 @@ class Canvas(ipywidgets.VBox):
             about = None if trace.customdata is None else trace.customdata[point]
             for callback in self._callbacks:
                 callback(number, point, about)
+
+
+def _sendable(value: Any) -> Any:
+    return np.ascontiguousarray(value) if isinstance(value, np.ndarray) else value
 
 
 def _form(trace: Any) -> tuple[Any, ...]:
