@@ -151,7 +151,7 @@ def watching(pairs: int) -> list[dict[str, Any]]:
         raise RuntimeError(f"{' '.join(command)} failed:\n{done.stdout[-1500:]}{done.stderr[-1500:]}")
     told = json.loads(found[1])
     slower = ratio(np.array(told["pairs"])) | {"medians": ratio(np.array(told["medians"])), "step_s": told["step_s"]}
-    said = {name: told["watched"][name] for name in ("messages_per_s", "comm_per_s")}
+    said = {name: told["watched"][name] for name in ("messages_per_s", "changes_per_s")}
     return [slower, {"share": told["watched"]["share"], "without": told["idle"]["share"]}, said]
 
 
@@ -218,7 +218,7 @@ def _shown(row: dict[str, Any]) -> str:
     if "share" in row:
         return f"{row['share']:.4f} ({row['without']:.4f} without it)"
     if "messages_per_s" in row:
-        return f"{row['messages_per_s']:.1f}"
+        return f"{row['messages_per_s']:.1f} ({row['changes_per_s']:.1f} changes of figures)"
     if "largest_mb" in row:
         return f"{row['largest_mb']:.2f}"
     if "work_s" in row:
