@@ -74,7 +74,7 @@ class Kernel:
             self._hear(until_s)
 
     def share(self, span_s: float) -> dict[str, float]:
-        """Return the kernel's CPU time over wall time, its messages and changes of figures per second, over a span (s)."""
+        """Return CPU time over wall time, messages and changes of figures per second, over a span of time (s)."""
         before_s, messages, changes, start_s = self._used_s(), self.said.total(), self.changes, time.monotonic()
         self.attend(start_s + span_s)
         took_s = time.monotonic() - start_s
