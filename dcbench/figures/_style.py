@@ -181,6 +181,7 @@ def add_median(made: go.Figure, name: str, middle: Estimate, shade: str, form: s
         error_x=bars([middle], shade),
         text=[format(middle.value, form)],
         textposition="top center",
+        cliponaxis=False,  # a number that the axis cuts is read as another
         name=name,
         hovertemplate=f"median {middle:{form}}",
         row=row,
