@@ -114,7 +114,7 @@ class SweepWatch:
         Returns
         -------
         bool
-            Whether anything has changed, be it only the time left.
+            Whether anything has changed, be it only the time left, as it is said.
         """
         if self.ended:
             return False
@@ -130,7 +130,7 @@ class SweepWatch:
         return self._seen() != before
 
     def _seen(self) -> tuple[object, ...]:
-        return self.status, self.progress, self.doing, self.waits, self.run, self.owner, len(self.rows)
+        return self.status, str(self.progress), self.doing, self.waits, self.run, self.owner, len(self.rows)
 
     def _holder(self) -> int | None:
         """Return the process that makes the sweep; what a record calls its key may be anything."""

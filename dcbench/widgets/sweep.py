@@ -60,7 +60,7 @@ class LiveSweep(Living[SweepResult], Stage):
     def __init__(self, watch: SweepWatch, period_s: float = PERIOD_S) -> None:
         super().__init__()
         self._watch, self._view, self._asked = watch, None, ""
-        self._drawn_runs, self._draw_at_s = -1, 0.0
+        self._listed_runs, self._drawn_runs, self._draw_at_s = -1, -1, 0.0
         self._later: asyncio.Task[None] | None = None
         self.sweep_id = watch.sweep_id
         self._make_parts()
@@ -85,6 +85,7 @@ class LiveSweep(Living[SweepResult], Stage):
         """Look at the sweep once, show what has changed, and return the line that says so and whether it has ended."""
         if self._watch.update() or not self.status:
             self._refresh()
+        self._list_failures()
         self._draw_runs()
         return f"sweep {self.sweep_id}: {self.line}", self._watch.ended
 
@@ -166,12 +167,18 @@ class LiveSweep(Living[SweepResult], Stage):
             button.disabled = pressed
             button.layout.display = None if watch.handle is not None and not ended else "none"
         self._tick.layout.display = "none" if ended else None
-        failed = watch.failed()
-        first = [_failure(row) for row in failed.head(MOST_LISTED).to_dict("records")]
-        self._failures.value = _listed("Failed runs", first, len(failed))
         self._show_run()
         if ended and self._later is None and has_front_end():
             self._later = soon(self._tell_flags())
+
+    def _list_failures(self) -> None:
+        """List the runs that failed, unless they are listed already."""
+        if len(self._watch.rows) == self._listed_runs:
+            return
+        self._listed_runs = len(self._watch.rows)
+        failed = self._watch.failed()
+        first = [_failure(row) for row in failed.head(MOST_LISTED).to_dict("records")]
+        self._failures.value = _listed("Failed runs", first, len(failed))
 
     def _draw_runs(self) -> None:
         """Draw the runs so far, unless they are drawn already or were a moment ago."""
