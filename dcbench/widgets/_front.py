@@ -16,7 +16,7 @@ from typing import IO, Any, TypeAlias
 from dcbench.terminal import Progress, clean
 
 Look: TypeAlias = Callable[[], tuple[str, bool]]  # what to say now, and whether that was the last of it
-PERIOD_S = 0.5
+PERIOD_S = 0.4  # with a look itself some 2.4 updates a second
 _EVERY_S, _GROWTH = 5.0, 0.1  # between two lines: at least this, and this share of the time passed
 _log = logging.getLogger("dcbench")
 
