@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -51,9 +52,9 @@ def tasks(tmp_path: Path) -> Iterator[list[Task]]:
 class Watched:
     """A watchdog with its events and its clock."""
 
-    def __init__(self, folder: Path, clock: Clock, tasks: list[Task]) -> None:
+    def __init__(self, folder: Path, clock: Clock, tasks: list[Task], **fields: Any) -> None:
         self.events, self.clock, self.tasks = folder / "events.jsonl", clock, tasks
-        self.dog = Watchdog(self.events, clock)
+        self.dog = Watchdog(self.events, dcbench.RunSpec(**fields), clock)
 
     def stage(self, name: str) -> None:
         for rank in range(len(self.tasks)):
@@ -101,6 +102,21 @@ def test_a_pause_as_long_as_those_before_is_no_hang(watched: Watched) -> None:
     watched.step()
     assert watched.pass_s(390) == ""  # as may the second be, whose graph is another
     assert "no rank has made a step for 400 s" in watched.pass_s(20)
+
+
+def test_an_evaluation_between_steps_may_take_minutes(tmp_path: Path, clock: Clock, tasks: list[Task]) -> None:
+    watched = Watched(tmp_path, clock, tasks, target_accuracy=0.9)
+    watched.stage("training")
+    watched.step()
+    assert watched.pass_s(500) == "" and "no rank has made a step" in watched.pass_s(200)
+
+
+def test_a_call_of_many_steps_may_take_as_many_times_longer(tmp_path: Path, clock: Clock, tasks: list[Task]) -> None:
+    watched = Watched(tmp_path, clock, tasks, steps_per_execution=100)
+    watched.stage("warming up")
+    assert watched.pass_s(3) == ""
+    watched.step()  # the first step by itself; then come a hundred in one call
+    assert watched.pass_s(1500) == "" and "no rank has made a step" in watched.pass_s(1600)
 
 
 def test_stages_without_steps_are_left_alone(watched: Watched) -> None:

@@ -78,7 +78,7 @@ def _run(task: Task, spec: RunSpec) -> dict[str, Any]:
             engine.using(environment.base(spec), True, stop) as ready,
         ):
             assert ready is not None  # nobody else holds this stop
-            watchdog = Watchdog(task.log.with_name(EVENTS))
+            watchdog = Watchdog(task.log.with_name(EVENTS), spec)
             group = Group(ready, Cast([task], []), "fork", stop, LIMIT_S, lambda rank, name: None, watchdog)
             group.run()
     finally:

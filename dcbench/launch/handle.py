@@ -166,7 +166,7 @@ class Handle(Waiting[Record]):
             if ready is None:
                 return None
             with processes(self._job) as cast:
-                watchdog = Watchdog(self.run_dir / EVENTS)
+                watchdog = Watchdog(self.run_dir / EVENTS, self.spec)
                 limit_s = self.spec.time_limit_s
                 group = Group(ready, cast, self.spec.start, self._stop, limit_s, self._stage, watchdog)
                 group.run()

@@ -11,12 +11,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from dcbench.launch.tasks import Task
+from dcbench.spec import RunSpec
 
 EVENTS = "events.jsonl"  # in a run's directory
 CHECK_S = 1.0  # between two looks
 STOPPED_S = 5.0  # a process stopped for this long does not come back by itself
 SILENCE_S = 20.0  # least time without a step that is taken for a hang
-TIMES_LONGEST = 10.0  # ... or this many times the longest pause between steps before
+EVALUATION_S = 600.0  # the same where the test split is evaluated between steps
+TIMES_LONGEST = 10.0  # ... or this many times the longest pause between steps before, for each step of a call
 STEPPING = ("warming up", "training")  # stages in which steps are written down
 
 
@@ -28,6 +30,8 @@ class Watchdog:
     ----------
     events : Path
         The run's event file, which grows with every batch of steps.
+    spec : RunSpec
+        Says how many steps a call makes, and whether evaluations come between them.
     now : callable
         Monotonic clock (s).
 
@@ -37,8 +41,10 @@ class Watchdog:
     counts as the longest pause from then on. A time in which this process itself did not run is not counted.
     """
 
-    def __init__(self, events: Path, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, events: Path, spec: RunSpec, now: Callable[[], float] = time.monotonic) -> None:
         self._events, self._now = events, now
+        self._least_s = SILENCE_S if spec.target_accuracy is None else EVALUATION_S
+        self._times = TIMES_LONGEST * spec.steps_per_execution
         self._stages: dict[int, str] = {}
         self._size, self._silence_s, self._longest_s, self._stepped = 0, 0.0, 0.0, False
         self._stopped_s: dict[int, float] = {}
@@ -85,7 +91,7 @@ class Watchdog:
             self._size, self._silence_s, self._stepped = size, 0.0, True
             return ""
         self._silence_s += passed_s
-        limit_s = max(SILENCE_S, TIMES_LONGEST * self._longest_s)
+        limit_s = max(self._least_s, self._times * self._longest_s)
         stepping = all(self._stages.get(rank) in STEPPING for rank in running)
         if not (running and stepping and self._stepped) or self._silence_s < limit_s:
             return ""
