@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
 from browser.lab import Lab
 from browser.server import PROJECT, Server, serving
-
 from dcbench.batch import pdf
 from dcbench.errors import BackendUnavailable
 
@@ -60,7 +60,7 @@ def browser(_able: None) -> Iterator[Browser]:
 
 @pytest.fixture(scope="package")
 def pictures() -> Path:
-    """Return where pictures are kept, to be looked at: a folder that git ignores unless ``DCBENCH_PICTURES`` names one."""
+    """Return where pictures are kept to be looked at: the folder ``DCBENCH_PICTURES``, else one that git ignores."""
     folder = Path(os.environ.get("DCBENCH_PICTURES") or PROJECT / "build" / "browser")
     folder.mkdir(parents=True, exist_ok=True)
     return folder

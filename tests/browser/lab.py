@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import nbformat
 
 if TYPE_CHECKING:
-    from browser.server import Server
     from playwright.sync_api import Locator, Page
+
+    from browser.server import Server
 
 START_MS = 60_000
 MOST_HIGH_PX = 16_000
@@ -64,10 +65,9 @@ class Lab:
         page.on("request", self._requested)
 
     def open(self, name: str, source: nbformat.NotebookNode | None = None) -> Lab:
-        """Show a notebook of the server's folder, made of `source` or empty unless it is there, with an idle kernel."""
+        """Show a new notebook, empty unless made of `source`; its kernel is that of an earlier one of that name."""
         file = self._server.notebooks / f"{name}.ipynb"
-        if source is not None or not file.exists():
-            nbformat.write(source or nbformat.v4.new_notebook(metadata=_KERNEL), file)
+        nbformat.write(source or nbformat.v4.new_notebook(metadata=_KERNEL), file)
         self._path = file.name
         self.page.goto(f"{self._server.url}lab/tree/{file.name}?token={self._server.token}&reset")
         self._wait_for_kernel()
@@ -94,6 +94,10 @@ class Lab:
         place = self.page.evaluate(_RUN, source)
         self._check()
         return self.page.locator(f".jp-Notebook .jp-Cell[data-windowed-list-index='{place}'] .jp-Cell-outputArea")
+
+    def clear(self) -> None:
+        """Close all widgets of the kernel: each figure among them brings a new page five megabytes."""
+        self.run("import ipywidgets; ipywidgets.Widget.close_all()")
 
     def kernel(self, action: str) -> None:
         """Have the kernel do ``restart`` or ``shutdown``."""

@@ -3,6 +3,7 @@
 import nbformat
 import papermill
 import pytest
+
 from browser.server import PROJECT
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]

@@ -12,7 +12,8 @@ HIGHEST = """g => {
     const best = {y: -Infinity};
     for (const trace of g.data)
         for (let i = 0; i < (trace.customdata ?? []).length; i++)
-            if (trace.y[i] > best.y) Object.assign(best, {trace, x: trace.x[i], y: trace.y[i], run: trace.customdata[i]});
+            if (trace.y[i] > best.y)
+                Object.assign(best, {trace, x: trace.x[i], y: trace.y[i], run: trace.customdata[i]});
     const axis = (letter) => g._fullLayout[(best.trace[letter + 'axis'] ?? letter).replace(letter, letter + 'axis')];
     const place = g.getBoundingClientRect();
     const left = place.x + axis('x')._offset + axis('x').d2p(best.x);
@@ -52,11 +53,12 @@ def test_a_click_shows_the_run_behind_a_mark(notebook):
     notebook.page.wait_for_function("([e, id]) => e.value !== id", arg=[typed.element_handle(), run_id])
     before = typed.input_value()
     assert before < run_id
-    place.get_by_label("backend").select_option(label=place.get_by_label("backend").locator("option").all_inner_texts()[1])
+    place.get_by_label("backend").select_option(index=1)
     place.get_by_label("log y").check()
     notebook.page.wait_for_function("g => g.layout.yaxis.type === 'log'", arg=graph.element_handle())
     notebook.picture_all("runs of one backend, log axis")
     assert notebook.violations() == []
+    notebook.clear()
 
 
 def test_two_configurations_are_compared_verdict_first(notebook):

@@ -115,6 +115,7 @@ def test_a_run_of_two_ranks_is_started_watched_and_stopped(lab, form, server):
     assert found["spec"]["batch_per_device"] == 32
     form.get_by_text("cancelled").first.wait_for()
     lab.picture("form after stop")
+    lab.clear()
 
 
 def test_a_run_outlives_its_page_and_is_found_again(new_lab, server):
@@ -137,6 +138,7 @@ def test_a_run_outlives_its_page_and_is_found_again(new_lab, server):
     again.picture_all("live run on a new page")
     view.get_by_role("button", name="Stop").click()
     ended(run_dir, "cancelled")
+    again.clear()
 
 
 def test_a_sweep_is_watched_and_stopped_after_a_run(lab, server):
@@ -157,6 +159,7 @@ def test_a_sweep_is_watched_and_stopped_after_a_run(lab, server):
     statuses = [record(run_dir)["status"] for run_dir in made()]
     assert set(statuses) == {"ok"}, "the run under way comes to its end"
     place.get_by_text(f"cancelled after {len(statuses)} of 66 runs").wait_for()
+    lab.clear()
 
 
 def test_keys_alone_fill_in_the_form_and_start_a_run(lab, form, server):
@@ -182,6 +185,7 @@ def test_keys_alone_fill_in_the_form_and_start_a_run(lab, form, server):
     assert ended(run_dir, "ok")["spec"]["steps"] == 30
     form.get_by_text("Throughput", exact=True).first.wait_for()
     lab.picture_all("form after a run")
+    lab.clear()
 
 
 def test_a_kernel_restarted_in_mid_run_leaves_an_interrupted_record(lab, form, server):
