@@ -18,7 +18,8 @@ MOST_HIGH_PX = 16_000
 OUTPUT = ".jp-Notebook .jp-OutputArea-output"  # what cells have shown, and nothing of JupyterLab itself
 # pandas leaves the corner of a table empty
 _NOT_OURS = {"empty-table-header": {"enabled": False}}
-# anywidget's clock: it says so after two seconds, and the figure still comes; a machine under load is that slow
+# anywidget gives a figure two seconds to load; on a machine under load it is drawn later, but hears of no change then:
+# tests that need changes wait for them in vain, all others may pass
 _SLOW = "[anywidget] Failed to initialize model."
 
 _IDLE = """(path) => {

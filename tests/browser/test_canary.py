@@ -87,6 +87,8 @@ def test_no_text_of_a_record_runs(lab, server, browser, tmp_path):
 
 
 def test_the_canary_would_sing(lab):
-    lab.open("runs").run("from IPython.display import HTML; from browser import canary; HTML(canary.EVIL)")
+    lab.open("runs")
+    with lab.page.expect_console_message(lambda message: message.type == "error"):  # there is no image x
+        lab.run("from IPython.display import HTML; from browser import canary; HTML(canary.EVIL)")
     lab.page.wait_for_function("window.canary === 1")
     assert lab.problems.pop().startswith("console: Failed to load resource")

@@ -77,13 +77,14 @@ def said(command):
     return {f"--{option.strip()}" for option in command.split(" --")[1:]}
 
 
-def start_long_run(form, server, steps="100000"):
-    """Start two ranks of Horovod from the form and wait until they train."""
-    form.get_by_label("backend").select_option(label="horovod")
-    form.get_by_label("devices").select_option("2")
-    form.get_by_label("steps").fill(steps)
+def start_long_run(form, server, backend="horovod", devices=2):
+    """Start a run from the form, of two ranks unless told otherwise, and wait until it trains."""
+    form.get_by_label("backend").select_option(label=backend)
+    form.get_by_label("devices").select_option(str(devices))
+    form.get_by_label("steps").fill("100000")
     line = form.get_by_label("shell")
-    until(lambda: {"--devices 2", f"--steps {steps}"} <= said(line.input_value()), "the fields in the command")
+    wanted = {"--steps 100000", *([f"--backend {backend}", f"--devices {devices}"] if devices > 1 else [])}
+    until(lambda: wanted <= said(line.input_value()), "the fields in the command")
     before = set(server.runs.glob("2*"))
     form.get_by_role("button", name="Run").click()
     (run_dir,) = until(lambda: set(server.runs.glob("2*")) - before, "a new run")
@@ -121,7 +122,7 @@ def test_a_run_of_two_ranks_is_started_watched_and_stopped(lab, form, server):
 def test_a_run_outlives_its_page_and_is_found_again(new_lab, server):
     lab = new_lab()
     form = lab.open(NOTEBOOK).run(FORM)
-    run_dir = start_long_run(form, server)
+    run_dir = start_long_run(form, server, "single", 1)  # which leaves the browser a core
     lab.reload()
     view = lab.run("widgets.live_run()")
     view.get_by_text(run_dir.name).first.wait_for()
