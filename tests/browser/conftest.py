@@ -36,21 +36,24 @@ def lacking() -> str:
     return ""
 
 
-@pytest.fixture(scope="package", autouse=True)
-def _able() -> None:
-    if missing := lacking():
-        pytest.skip(missing)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Where something is lacking, skip one test with the sentence that says what, and leave out the others."""
+    ours = [item for item in items if item.get_closest_marker("browser")]
+    if ours and (missing := lacking()):
+        ours[0].add_marker(pytest.mark.skip(missing))
+        config.hook.pytest_deselected(items=ours[1:])
+        items[:] = [item for item in items if item not in ours[1:]]
 
 
 @pytest.fixture(scope="package")
-def server(_able: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Yield the server, which ends with the tests of this folder."""
     with serving(tmp_path_factory.mktemp("lab")) as started:
         yield started
 
 
 @pytest.fixture(scope="package")  # its event loop must end before other tests begin one
-def browser(_able: None) -> Iterator[Browser]:
+def browser() -> Iterator[Browser]:
     """Yield the browser."""
     from playwright.sync_api import sync_playwright
 
