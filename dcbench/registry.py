@@ -13,6 +13,7 @@ import importlib
 import importlib.util
 import os
 import pkgutil
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -136,7 +137,7 @@ def numbers(kind: str, name: str, fact: str) -> tuple[int, ...]:
     text = _line(kind, name, fact) or "()"
     try:
         found = ast.literal_eval(text)
-    except ValueError:
+    except (ValueError, TypeError, SyntaxError):
         found = None
     if not isinstance(found, tuple) or not all(type(n) is int for n in found):
         raise SpecError(f"the {kind} {name!r} says '{fact} = {text}' in {_path(kind, name)}; write (1, 2) for 1 and 2")
@@ -159,9 +160,23 @@ def _line(kind: str, name: str, fact: str) -> str:
     except (OSError, SyntaxError, ValueError) as error:
         raise SpecError(f"the {kind} {name!r} cannot be read from {path}: {error}; correct it") from error
     for line in lines:
-        if isinstance(line, ast.Assign) and fact in [ast.unparse(target) for target in line.targets]:
-            return ast.unparse(line.value)
+        targets = getattr(line, "targets", [getattr(line, "target", None)])
+        if isinstance(line, ast.Assign | ast.AnnAssign) and any(getattr(t, "id", None) == fact for t in targets):
+            return ast.unparse(line.value) if line.value is not None else ""
+        if not isinstance(line, ast.FunctionDef | ast.ClassDef) and any(map(_binds(fact), ast.walk(line))):
+            raise SpecError(f"the {kind} {name!r} gives {fact} in another way in {path}; write '{fact} = …' on its own")
     return ""
+
+
+def _binds(fact: str) -> Callable[[ast.AST], bool]:
+    """Return whether a part of a file gives a name a value."""
+
+    def does(part: ast.AST) -> bool:
+        if isinstance(part, ast.alias):
+            return fact == (part.asname or part.name)
+        return isinstance(part, ast.Name) and part.id == fact and isinstance(part.ctx, ast.Store)
+
+    return does
 
 
 def load(kind: str, name: str) -> ModuleType:

@@ -89,6 +89,7 @@ class _Run:
     compression: str = option("none", "gradient compression on the wire (horovod)", choices=COMPRESSIONS)
     knobs: dict[str, Any] = option({}, "environment settings HOROVOD_*, NCCL_*, TF_* or XLA_FLAGS of the workers")
     start: str = option("fork", "from the warm engine, or as fresh interpreters", choices=("fork", "spawn"))
+    hang_limit_s: float = option(20.0, "least time without a step that is taken for a hang (s)", above=0, high=10**7)
     time_limit_s: float = option(3600.0, "a run that takes longer is ended (s)", above=0, high=10**7)
     warmup_window: int = option(5, "steps of one warm-up window", low=1, high=10**5)
     warmup_max_steps: int = option(60, "warm-up ends here at the latest; reaching it is flagged", low=1, high=10**6)

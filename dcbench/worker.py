@@ -10,6 +10,7 @@ import socket
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -41,24 +42,29 @@ def main(sock: socket.socket) -> int:
     job, payload = message
     rank = job["rank"]
     try:
-        summary = _run(job, payload, lambda name: channel.send(sock, {"type": "state", "rank": rank, "name": name}))
+        summary, leave_logs = _run(
+            job, payload, lambda name: channel.send(sock, {"type": "state", "rank": rank, "name": name})
+        )
     except BaseException as error:
         text = "".join(traceback.format_exception(error))
         print(text, file=sys.stderr, flush=True)
         channel.send(sock, {"type": "error", "rank": rank, "traceback": text, **_explain(error)})
         return 1
-    channel.send(sock, {"type": "result", "rank": rank, "summary": summary})
+    channel.send(sock, {"type": "result", "rank": rank, "summary": summary, "more": leave_logs is not None})
+    if leave_logs is not None:  # whatever happens from here on, the results are there
+        channel.send(sock, {"type": "flags", "rank": rank, "flags": leave_logs()})
     return 0
 
 
-def _run(job: dict[str, Any], payload: bytes, report: Any) -> dict[str, Any]:
+def _run(job: dict[str, Any], payload: bytes, report: Any) -> tuple[dict[str, Any], Callable[[], list[str]] | None]:
+    """Do the job; return its summary, and what is to be done after that has been told."""
     report("importing")
     from dcbench.store import cache_dir
     from dcbench.timing import EventFile
 
     own = _unpack(payload)
     if job["type"] == "describe":
-        return _describe(job, own)
+        return _describe(job, own), None
     from dcbench.backends._base import Place
     from dcbench.training import Training
 
@@ -82,9 +88,8 @@ def _run(job: dict[str, Any], payload: bytes, report: Any) -> dict[str, Any]:
 
     training = Training(spec, place, own, events, stage, cache_dir())
     summary = training.run() | _about_process(place.gpus)
-    training.leave_logs()  # after the look at peaks of memory, to which they add
-    events.close()
-    return summary | {"flags": training.flags, "load": load}
+    wanted = spec.tensorboard or spec.profile_steps  # after the look at peaks of memory, to which they add
+    return summary | {"flags": training.flags, "load": load}, training.leave_logs if wanted else None
 
 
 def _cpu_times() -> dict[str, Any]:

@@ -15,9 +15,10 @@ import pytest
 import dcbench
 from dcbench.launch import handle, watchdog
 from dcbench.launch.tasks import Task
-from dcbench.launch.watchdog import CHECK_S, SILENCE_S, STOPPED_S, Watchdog
+from dcbench.launch.watchdog import CHECK_S, STOPPED_S, Watchdog
 
 LIMIT_S = 90
+SILENCE_S = dcbench.RunSpec().hang_limit_s
 HERE = Path(__file__).parent
 
 
@@ -58,6 +59,7 @@ class Watched:
 
     def stage(self, name: str) -> None:
         for rank in range(len(self.tasks)):
+            self.step()  # a rank writes its stage down before it tells it
             self.dog.enter(rank, name)
 
     def step(self) -> None:
@@ -86,7 +88,8 @@ def test_silence_after_steps_is_a_hang(watched: Watched) -> None:
     assert watched.pass_s(SILENCE_S - 2) == ""
     said = watched.pass_s(3)
     pids = [t.pid for t in watched.tasks]
-    assert said.startswith("no rank has made a step for 20 s, far longer than before: ")
+    assert said.startswith("no rank has made a step for 20 s, far longer than before (")
+    assert said.endswith("; if such pauses belong to the work, raise hang_limit_s")
     assert f"rank 0 (process {pids[0]}, state S), rank 1 (process {pids[1]}, state S)" in said
 
 
@@ -102,6 +105,13 @@ def test_a_pause_as_long_as_those_before_is_no_hang(watched: Watched) -> None:
     watched.step()
     assert watched.pass_s(390) == ""  # as may the second be, whose graph is another
     assert "no rank has made a step for 400 s" in watched.pass_s(20)
+
+
+def test_the_limit_can_be_raised(tmp_path: Path, clock: Clock, tasks: list[Task]) -> None:
+    watched = Watched(tmp_path, clock, tasks, hang_limit_s=90)
+    watched.stage("training")
+    watched.step()
+    assert watched.pass_s(89) == "" and "no rank has made a step" in watched.pass_s(5)
 
 
 def test_an_evaluation_between_steps_may_take_minutes(tmp_path: Path, clock: Clock, tasks: list[Task]) -> None:

@@ -53,7 +53,9 @@ def test_a_broken_plugin_is_named(plugins) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"), [("FACT = True\n", True), ("FACT = False\n", False), ("if True:\n    FACT = True\n", False)]
+    ("text", "said"),
+    [("FACT = True\n", True), ("FACT: bool = True\n", True), ("FACT = False\n", False), ("print(FACT)\n", False),
+     ("def f():\n    FACT = True\n", False)],
 )
 def test_a_file_says_a_fact_and_is_not_run(plugins, text, said) -> None:
     (plugins / "models" / "own.py").write_text(f"import no_such_module\n{text}")
@@ -62,7 +64,9 @@ def test_a_file_says_a_fact_and_is_not_run(plugins, text, said) -> None:
 
 @pytest.mark.parametrize(
     ("text", "reason"),
-    [("FACT = 1", r"says 'FACT = 1' in .*own\.py; write True or False"), ("FACT =", r"cannot be read from .*own\.py")],
+    [("FACT = 1", r"says 'FACT = 1' in .*own\.py; write True or False"), ("FACT =", r"cannot be read from .*own\.py"),
+     *((text, r"gives FACT in another way in .*own\.py; write 'FACT = …' on its own")
+       for text in ("if True:\n    FACT = True\n", "A, FACT = True, True", "from other import FACT"))],
 )
 def test_a_file_that_says_something_else_is_named(plugins, text, reason) -> None:
     (plugins / "models" / "own.py").write_text(text)
@@ -76,7 +80,7 @@ def test_a_file_gives_numbers_and_is_not_run(plugins, text, found) -> None:
     assert registry.numbers("model", "own", "SHAPE") == found
 
 
-@pytest.mark.parametrize("text", ["SHAPE = 3", "SHAPE = (a, 2)", "SHAPE = (1.5,)"])
+@pytest.mark.parametrize("text", ["SHAPE = 3", "SHAPE = (a, 2)", "SHAPE = (1.5,)", "SHAPE = {[]: 1}"])
 def test_a_file_that_gives_something_else_than_numbers_is_named(plugins, text) -> None:
     (plugins / "models" / "own.py").write_text(text)
     with pytest.raises(SpecError, match=r"own\.py; write \(1, 2\) for 1 and 2"):

@@ -65,6 +65,10 @@ def test_a_run_is_owned_while_the_process_that_makes_it_lives(root) -> None:
         (run_dir / "owner.json").write_text(json.dumps(given_anew | {"host": "elsewhere"}))
         assert store.is_owned(run_dir)  # nothing can be seen there
         other.kill()
+    for changed, owned in (({"start_ticks": about["start_ticks"] + 1}, False), ({"boot": "another"}, False),
+                           ({"namespace": "pid:[1]"}, True)):  # fmt: skip
+        (run_dir / "owner.json").write_text(json.dumps(about | changed))
+        assert store.is_owned(run_dir) is owned
     for damaged in ("", "[]", "{}", json.dumps(about | {"pid": "x"})):
         (run_dir / "owner.json").write_text(damaged)
         assert not store.is_owned(run_dir)

@@ -66,7 +66,7 @@ def test_tensorboard_reads_what_the_record_holds(logged: Record) -> None:
         "loss/train", "loss/test", "accuracy/test", "step_s/rank_0", "step_s/rank_1", "examples_per_s",
     }  # fmt: skip
     values = {tag: np.array([value for _, _, value in points]) for tag, points in found.items()}
-    assert [step for _, step, _ in found["loss/train"]] == list(range(12))
+    assert [step for _, step, _ in found["loss/train"]] == list(range(1, 13))  # steps done, as of a test
     np.testing.assert_allclose(values["loss/train"], logged.loss, rtol=1e-6)
     np.testing.assert_allclose([values["step_s/rank_0"], values["step_s/rank_1"]], logged.step_s, rtol=1e-6)
     slowest = logged.step_s[logged.step_s.sum(axis=1).argmax()]
@@ -120,6 +120,26 @@ def without_profiler():
     return keras.Sequential([keras.layers.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(10)])
 
 
+def dies_in_the_profiler():
+    """Plant a profiler that takes its process with it."""
+    import os
+    import signal
+
+    import keras
+    import tensorflow as tf
+
+    tf.profiler.experimental.Profile.__enter__ = lambda *_: os.kill(os.getpid(), signal.SIGSEGV)
+    return keras.Sequential([keras.layers.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(10)])
+
+
+def test_a_rank_that_dies_in_the_profiler_has_given_its_results() -> None:
+    run = train(model=dies_in_the_profiler, backend="independent", devices=2, profile_steps=2)
+    assert run.ok and run.metrics["throughput"] > 0 and run.rank_loss.shape == (2, 12)
+    assert [f for f in run.flags if "TensorBoard" in f] == [
+        "logs for TensorBoard are incomplete (a rank was ended by SIGSEGV)"
+    ]
+
+
 def test_a_profiler_that_fails_is_a_flag_and_not_a_failed_run() -> None:
     run = train(model=without_profiler, tensorboard=True, profile_steps=2)
     assert run.ok and run.metrics["throughput"] > 0
@@ -129,12 +149,12 @@ def test_a_profiler_that_fails_is_a_flag_and_not_a_failed_run() -> None:
 
 
 def test_a_long_run_is_thinned_to_means_and_says_so(tmp_path: Path) -> None:
-    held = logs.Logged({0: [2.0, 4.0, 9.0], 1: [4.0, 6.0, 7.0]}, {0: [1.0, 3.0, 2.0]}, [10.0, 13.0, 15.0])
+    held = logs.Curves({0: [2.0, 4.0, 9.0], 1: [4.0, 6.0, 7.0]}, {0: [1.0, 3.0, 2.0]}, [10.0, 13.0, 15.0])
     logs.write_scalars(held, RunSpec(backend="mirrored", devices=2, batch_per_device=8), tmp_path, most=2)
     assert read(tmp_path) == {
-        "loss/train": [(13.0, 1, 4.0), (15.0, 2, 8.0)],
-        "step_s/rank_0": [(13.0, 1, 2.0), (15.0, 2, 2.0)],
-        "examples_per_s": [(13.0, 1, 8.0), (15.0, 2, 8.0)],
+        "loss/train": [(13.0, 2, 4.0), (15.0, 3, 8.0)],
+        "step_s/rank_0": [(13.0, 2, 2.0), (15.0, 3, 2.0)],
+        "examples_per_s": [(13.0, 2, 8.0), (15.0, 3, 8.0)],
     }
     assert descriptions(tmp_path)["step_s/rank_0"] == (
         "step time of this rank (s); each point is the mean of 2 steps"

@@ -28,7 +28,7 @@ _FREE = {
     "backend", "devices", "batch_per_device", "device_type", "threads_per_device", "oversubscribe", "transport",
     "compression", "knobs", "start", "time_limit_s", "warmup_window", "warmup_max_steps", "warmup_tolerance",
     "step_timing", "allow_download", "steps", "epochs", "steps_per_execution", "jit_compile", "target_accuracy",
-    "evaluate_every", "evaluate", "save_model", "tensorboard", "profile_steps",
+    "evaluate_every", "evaluate", "save_model", "tensorboard", "profile_steps", "hang_limit_s",
 }  # fmt: skip
 _WAY = ("transport", "compression", "threads_per_device")  # each has a curve of its own
 _WORK = [name for name in spec.field_names() if name not in _FREE]

@@ -35,12 +35,15 @@ def judge(group: Group) -> tuple[str, str]:
         return "cancelled", "it was cancelled"
     if group.why == "interrupted":
         return "interrupted", "the process that had started it ended"
+    if group.why == "timeout" and all(t.more for t in group.tasks):
+        return "ok", ""  # all results were in
     if group.why == "timeout":
         return "timeout", "it took longer than time_limit_s and was ended; allow more time or ask for fewer steps"
     if group.why:
         return "failed", group.why
     if not any(t.failed for t in group.tasks):
         broken = [h for h in group.helpers if h.exit not in (0, None) and not h.stopped_by_us]
+        broken = [] if any(t.more and t.exit for t in group.tasks) else broken  # it only followed a rank
         return ("failed", f"{_name(broken[0])} {broken[0].ending}") if broken else ("ok", "")
     rank, task = min(((r, t) for r, t in enumerate(group.tasks) if t.failed), key=lambda item: _remoteness(item[1]))
     return _verdict(rank, task, group)
@@ -93,12 +96,18 @@ def fill(record: Record, tasks: Sequence[Task], events: Iterable[Mapping[str, An
     first = summaries[0] if summaries else {}
     record.model, record.checks = first.get("model", {}), first.get("checks", {})
     record.data, record.versions = first.get("data", {}), first.get("versions", {})
-    for flag in (f for s in summaries for f in s.get("flags", [])):
+    for flag in (f for t in tasks for f in _flags(t)):
         if flag not in record.flags:
             record.flags.append(flag)
     if record.status == "ok":
         record.metrics = _metrics(record, summaries, started_s)
         _add_load(record, summaries)
+
+
+def _flags(task: Task) -> list[str]:
+    """Return what a rank has to say, and how it ended where that came after its results."""
+    late = [f"logs for TensorBoard are incomplete (a rank {task.ending})"] if task.more and task.exit else []
+    return [*(task.result or {}).get("flags", []), *task.late_flags, *late]
 
 
 def _add_load(record: Record, summaries: Sequence[Mapping[str, Any]]) -> None:

@@ -155,7 +155,9 @@ class Group:
             return
         message = received[0]
         if message["type"] == "result":
-            task.result = message["summary"]
+            task.result, task.more = message["summary"], message.get("more", False)
+        elif message["type"] == "flags":
+            task.late_flags += message["flags"]
         elif message["type"] == "error":
             task.error = message
         elif message["type"] == "state":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import socket
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +17,7 @@ from dcbench.store.runs import RECORD_FILE, read_json
 
 REASON = "the process that had started it ended without a word, as after SIGKILL or a loss of power"
 _seen: set[Path] = set()
+_log = logging.getLogger("dcbench")
 
 
 def recover_once(root: Path | None = None) -> list[Record]:
@@ -23,10 +25,13 @@ def recover_once(root: Path | None = None) -> list[Record]:
     base = (store.root() if root is None else Path(root)).resolve()
     if base in _seen:
         return []
+    try:
+        found = recover(base)
+    except OSError as error:
+        _log.warning("runs in %s that were cut off have no record yet: %s", base, error)
+        return []
     _seen.add(base)
-    with contextlib.suppress(OSError):
-        return recover(base)
-    return []
+    return found
 
 
 def recover(root: Path | None = None) -> list[Record]:
@@ -50,10 +55,10 @@ def recover(root: Path | None = None) -> list[Record]:
     base = store.root() if root is None else Path(root)
     found = []
     for run_dir in store.run_directories(base):
-        about = store.owner(run_dir)
-        if (run_dir / RECORD_FILE).exists() or about is None or store.is_owned(run_dir):
-            continue
         with contextlib.suppress(DcbenchError, OSError, TypeError, ValueError, KeyError):  # damaged: it stays as it is
+            about = store.owner(run_dir)
+            if about is None or store.is_owned(run_dir) or (run_dir / RECORD_FILE).exists():
+                continue  # asked in this order: what has ended can write no record any more
             record = _record(run_dir, about)
             store.write(record, run_dir)
             found.append(record)

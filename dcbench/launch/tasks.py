@@ -79,6 +79,8 @@ class Task:
     start: str = ""
     channel: socket.socket | None = None
     result: dict[str, Any] | None = None
+    more: bool = False  # after its result it goes on with what cannot fail the run
+    late_flags: list[str] = field(default_factory=list)
     error: dict[str, Any] | None = None
     exit: int | None = None
     stopped_by_us: bool = False
@@ -91,6 +93,8 @@ class Task:
     @property
     def failed(self) -> bool:
         """Whether it ended, or told of an error, without a result."""
+        if self.more:
+            return False
         return self.error is not None or (self.exit is not None and (self.exit != 0 or self.result is None))
 
     @property

@@ -16,8 +16,7 @@ from dcbench.spec import RunSpec
 EVENTS = "events.jsonl"  # in a run's directory
 CHECK_S = 1.0  # between two looks
 STOPPED_S = 5.0  # a process stopped for this long does not come back by itself
-SILENCE_S = 20.0  # least time without a step that is taken for a hang
-EVALUATION_S = 600.0  # the same where the test split is evaluated between steps
+EVALUATION_S = 600.0  # least time without a step that is taken for a hang where evaluations come between steps
 TIMES_LONGEST = 10.0  # ... or this many times the longest pause between steps before, for each step of a call
 STEPPING = ("warming up", "training")  # stages in which steps are written down
 
@@ -31,7 +30,7 @@ class Watchdog:
     events : Path
         The run's event file, which grows with every batch of steps.
     spec : RunSpec
-        Says how many steps a call makes, and whether evaluations come between them.
+        Says for how long no step is a hang, how many steps a call makes, and whether evaluations come between them.
     now : callable
         Monotonic clock (s).
 
@@ -43,7 +42,7 @@ class Watchdog:
 
     def __init__(self, events: Path, spec: RunSpec, now: Callable[[], float] = time.monotonic) -> None:
         self._events, self._now = events, now
-        self._least_s = SILENCE_S if spec.target_accuracy is None else EVALUATION_S
+        self._least_s = max(spec.hang_limit_s, 0.0 if spec.target_accuracy is None else EVALUATION_S)
         self._times = TIMES_LONGEST * spec.steps_per_execution
         self._stages: dict[int, str] = {}
         self._size, self._silence_s, self._longest_s, self._stepped = 0, 0.0, 0.0, False
@@ -53,6 +52,7 @@ class Watchdog:
     def enter(self, rank: int, stage: str) -> None:
         """Take note of the stage that a rank has entered."""
         self._stages[rank] = stage
+        self._size = size_of(self._events)  # the stage itself has been written down there before, which is no step
         self._silence_s, self._stepped = 0.0, False
 
     def check(self, tasks: Sequence[Task]) -> str:
@@ -96,7 +96,10 @@ class Watchdog:
         if not (running and stepping and self._stepped) or self._silence_s < limit_s:
             return ""
         asleep = ", ".join(f"rank {r} (process {t.pid}, state {state(t.pid)})" for r, t in running.items())
-        return f"no rank has made a step for {self._silence_s:.0f} s, far longer than before: {asleep}"
+        return (
+            f"no rank has made a step for {self._silence_s:.0f} s, far longer than before ({asleep}); if such pauses "
+            "belong to the work, raise hang_limit_s"
+        )
 
 
 def state(pid: int | None) -> str:

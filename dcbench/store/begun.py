@@ -9,13 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from dcbench.errors import StoreError
 from dcbench.store.runs import base_of, encoded, explained, new_id, read_json, write_atomically
 
 OWNER_FILE = "owner.json"
-_SAME_START_S = 0.05  # a process's start is known to a hundredth of a second
 
 
 def create(spec: Mapping[str, Any], spec_hash: str, root: Path | None = None) -> Path:
@@ -55,7 +52,7 @@ def create(spec: Mapping[str, Any], spec_hash: str, root: Path | None = None) ->
 
 
 def owner(run_dir: Path) -> dict[str, Any] | None:
-    """Return the process (``pid``, ``created_s``, ``host``) that makes or made a run; None where it is not known."""
+    """Return the process (``pid``, ``host`` and more) that makes or made a run; None where it is not known."""
     try:
         about = read_json(Path(run_dir) / OWNER_FILE)
     except StoreError:
@@ -67,20 +64,45 @@ def is_owned(run_dir: Path) -> bool:
     """
     Say whether the process that makes a run still lives.
 
-    A number that another process has since been given is not taken for it. Of another host's process nothing can be
-    seen: it is taken to live.
+    A number that another process has since been given is not taken for it. Of a process of another host or container
+    nothing can be seen: it is taken to live.
     """
     about = owner(run_dir)
     if about is None or not isinstance(about.get("host"), str):
         return False
     if about["host"] != socket.gethostname():
         return True
-    try:
-        started_s = psutil.Process(int(about["pid"])).create_time()
-        return abs(started_s - float(about["created_s"])) < _SAME_START_S
-    except (psutil.Error, KeyError, TypeError, ValueError, OverflowError):
+    if about.get("boot") != _boot():
         return False
+    if about.get("namespace") != _namespace():
+        return True
+    pid, start = about.get("pid"), about.get("start_ticks")
+    return isinstance(pid, int) and isinstance(start, int) and _start_ticks(pid) == start
 
 
 def _this_process() -> dict[str, Any]:
-    return {"pid": os.getpid(), "created_s": psutil.Process().create_time(), "host": socket.gethostname()}
+    pid = os.getpid()
+    about = {"pid": pid, "start_ticks": _start_ticks(pid), "boot": _boot(), "namespace": _namespace()}
+    return about | {"host": socket.gethostname()}
+
+
+def _start_ticks(pid: int) -> int | None:
+    """Return when a process started, in the kernel's ticks since boot, which no setting of a clock moves."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def _boot() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+
+
+def _namespace() -> str:
+    try:
+        return os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return ""

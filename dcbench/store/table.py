@@ -25,7 +25,8 @@ FORMATS = ("csv", "json", "parquet")
 VERSIONS = ("dcbench", "python", "tensorflow", "keras", "horovod")
 _RUN = ("run_id", "status", "reason", "kind", "started_utc", "duration_s", "spec_hash")
 _SPEC = (*spec.field_names(), "global_batch")
-_SINCE = {"tensorboard": False, "profile_steps": 0}  # what older records, which lack these fields, were made with
+# what older records, which lack these fields, were made with
+_SINCE = {"tensorboard": False, "profile_steps": 0, "hang_limit_s": 20.0}
 _FACTS = {  # column: where a record has it
     "sweep": ("sweep", "id"),
     "round": ("sweep", "round"),
@@ -45,7 +46,7 @@ _FACTS = {  # column: where a record has it
     "examples": ("data", "examples"),
 }
 COLUMNS = (*_RUN, *_SPEC, *METRICS, *_FACTS, *(f"{n}_version" for n in VERSIONS), "flags")
-_LAYOUT = hashlib.sha256(repr((SCHEMA_VERSION, "values", COLUMNS)).encode()).hexdigest()[:12]
+_LAYOUT = hashlib.sha256(repr((SCHEMA_VERSION, "whole values", COLUMNS)).encode()).hexdigest()[:12]
 _UNSAFE = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet would run such a cell as a formula
 
 

@@ -149,10 +149,10 @@ class Training:
             "flags": self.flags,
         }
 
-    def leave_logs(self) -> None:
-        """Write TensorBoard's scalars and profile further steps, as asked; call it after all that counts.
+    def leave_logs(self) -> list[str]:
+        """Write TensorBoard's scalars and profile further steps, as asked; return what went wrong, as flags.
 
-        What goes wrong becomes a flag: the run's results are there already.
+        To be called after all that counts, and once the results have been handed over.
         """
         spec, first = self.spec, self.place.rank == 0
         folder = logs_dir(self.place.run_dir)
@@ -169,7 +169,8 @@ class Training:
                 logs.profile(self.stepper, iterator, spec.profile_steps, folder if first else None)
         except Exception as error:
             reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-            self.flags.append(f"logs for TensorBoard are incomplete ({reason})")
+            return [f"logs for TensorBoard are incomplete ({reason})"]
+        return []
 
     def _iterator(self, steps: int) -> Any:
         rank, size = self.backend.shard
