@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from dcbench import parts
 from dcbench.errors import StoreError
 from dcbench.metrics import METRICS
 
@@ -172,7 +173,7 @@ class Record:
         Raises
         ------
         StoreError
-            If it is not a record of this schema version.
+            If it is not a record of this schema version, or is damaged; see `dcbench.parts.check`.
         """
         if not isinstance(values, Mapping) or not isinstance(values.get("run_id"), str):
             raise StoreError("this is not a dcbench record: it has no run_id")
@@ -183,14 +184,16 @@ class Record:
             )
         known = {f.name for f in dataclasses.fields(cls)} - {"path"}
         try:
+            parts.check(values)
             fields = {n: v for n, v in values.items() if n in known}
             fields["samples"] = [_series(s) for s in values.get("samples", [])]
             _check_gaps(fields["samples"])
             fields["metrics"] = {n: _number(v) for n, v in values.get("metrics", {}).items()}
             fields["duration_s"] = _number(values.get("duration_s"))
             return cls(**fields)
-        except (TypeError, AttributeError, KeyError, ValueError) as error:
-            raise StoreError(f"record {values['run_id']!r} is damaged: {type(error).__name__}: {error}") from error
+        except (TypeError, AttributeError, KeyError, ValueError, OverflowError) as error:
+            kind = "" if isinstance(error, ValueError | OverflowError) else f"{type(error).__name__}: "
+            raise StoreError(f"record {values['run_id']!r} is damaged: {kind}{error}") from error
 
 
 def training_metrics(

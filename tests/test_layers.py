@@ -14,7 +14,9 @@ import pytest
 import dcbench
 
 PACKAGE = Path(dcbench.__file__).parent
-CONTRACT = {"errors", "registry", "functions", "options", "spec", "metrics", "record", "channel", "stats"}
+CONTRACT = {
+    "errors", "registry", "functions", "options", "spec", "metrics", "parts", "record", "channel", "stats",
+}  # fmt: skip
 FACTS = {"gpus", "hardware", "store"}
 ENGINE = {"datasets", "models", "backends", "timing", "training", "worker"}
 CONTROL = {"launch", "sweeps"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import numpy as np
@@ -77,7 +78,7 @@ def test_dictionary_and_back() -> None:
 
 def test_a_record_with_few_late_samples_is_read() -> None:
     late = [Series(3, "h", "loss", 10**5, [1.0]), Series(0, "h", "test_accuracy", [10**7], [0.5])]
-    again = Record.from_dict(make(late).to_dict())
+    again = Record.from_dict(dataclasses.replace(fake_record(), samples=late).to_dict())
     assert again.rank_loss.shape == (4, 10**5 + 1) and again.step_s.shape == (0, 0)
 
 
@@ -89,6 +90,17 @@ def test_every_metric_is_defined() -> None:
 
 def damaged(**changes: object) -> dict:
     return fake_record().to_dict() | changes
+
+
+def without(name: str) -> dict:
+    values = damaged()
+    del values["spec"][name]
+    return values
+
+
+def within(part: str, **changes: object) -> dict:
+    values = damaged()
+    return values | {part: values[part] | changes}
 
 
 DAMAGED = {
@@ -107,6 +119,28 @@ DAMAGED = {
         damaged(samples=[{"rank": 2**16 - 1, "host": "h", "phase": "loss", "index": 10**8 - 1, "values": [1]}]),
         "1 samples of 'loss' cannot be those of 65536 ranks and 100000000 steps",
     ),
+    "no model": (without("model"), "is damaged: its spec has no 'model'"),
+    "no dataset": (without("dataset"), "its spec has no 'dataset'"),
+    "no backend": (without("backend"), "its spec has no 'backend'"),
+    "no devices": (within("spec", devices=None), "its spec has no 'devices'"),
+    "model": (within("spec", model=["cnn"]), "its spec has a list as 'model'"),
+    "devices": (within("spec", devices=True), "its spec has a bool as 'devices'"),
+    "field": (within("spec", learning_rate="fast"), "its spec has a str as 'learning_rate'"),
+    "cores": (within("machine", cores=5), "its machine has a int as 'cores'"),
+    "machine": (within("machine", name={}), "its machine has a dict as 'name'"),
+    "gpus": (within("machine", gpus=["x"]), "its GPUs are not all described"),
+    "version": (within("versions", keras=3), "its versions has a int as 'keras'"),
+    "place": (within("sweep", place="first"), "its sweep has a str as 'place'"),
+    "flags": (damaged(flags=[1]), "its flags are not all text"),
+    "no flags": (damaged(flags=None), "it has no 'flags'"),
+    "workers": (damaged(workers=[3]), "its workers are not all described"),
+    "reason": (damaged(reason={}), "its record has a dict as 'reason'"),
+    "huge metric": (damaged(metrics={"throughput": 10**400}), "too large to convert to float"),
+    "huge sample": (
+        damaged(samples=[{"rank": 0, "host": "h", "phase": "loss", "index": 0, "values": [10**400]}]),
+        "too large to convert to float",
+    ),
+    "huge part": (damaged(workers=[{"peak_host_bytes": 10**400}]), "too large to convert to float"),
     "no spec": ({k: v for k, v in damaged().items() if k != "spec"}, "is damaged"),
 }
 
