@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import weakref
 from collections.abc import Iterable
 from dataclasses import dataclass
 from types import ModuleType
@@ -75,38 +76,51 @@ def inspect_gpus() -> tuple[tuple[Gpu, ...], tuple[Link, ...], str]:
     return (), (), f"CUDA_VISIBLE_DEVICES hides all {len(every)} GPUs" if every else "the driver has no GPU"
 
 
-def in_use(indices: Iterable[int]) -> dict[int, tuple[int, float]]:
-    """
-    Ask NVML what GPUs are doing at this moment.
+class Gauge:
+    """What GPUs are doing, asked again and again: NVML is opened once, and closed with the gauge."""
 
-    Parameters
-    ----------
-    indices : iterable of int
-        As NVML counts.
-
-    Returns
-    -------
-    dict of int to (int, float)
-        Memory in use (B), by whatever process, and the share of the driver's last sampling period in which a kernel
-        ran. A GPU that does not answer is left out.
-    """
-    try:
-        nvml = _nvml()
-        nvml.nvmlInit()
-    except ImportError:
-        return {}
-    except nvml.NVMLError:
-        return {}
-    found = {}
-    for index in indices:
+    def __init__(self) -> None:
+        self._nvml: Any = None
         try:
-            handle = nvml.nvmlDeviceGetHandleByIndex(index)
-            used = int(nvml.nvmlDeviceGetMemoryInfo(handle).used)
-            found[index] = used, nvml.nvmlDeviceGetUtilizationRates(handle).gpu / 100
+            nvml = _nvml()
+        except ImportError:
+            return
+        try:
+            nvml.nvmlInit()
         except nvml.NVMLError:
-            continue
-    nvml.nvmlShutdown()
-    return found
+            return
+        self._nvml = nvml
+        weakref.finalize(self, nvml.nvmlShutdown)
+
+    def look(self, indices: Iterable[int]) -> dict[int, tuple[int, float | None]]:
+        """
+        Ask NVML what GPUs are doing at this moment.
+
+        Parameters
+        ----------
+        indices : iterable of int
+            As NVML counts.
+
+        Returns
+        -------
+        dict of int to (int, float or None)
+            Memory in use (B), by whatever process, and the share of the driver's last sampling period in which a kernel
+            ran; None where the GPU does not tell, as in parts of one. A GPU that does not answer is left out.
+        """
+        found: dict[int, tuple[int, float | None]] = {}
+        for index in indices if self._nvml else ():
+            try:
+                handle = self._nvml.nvmlDeviceGetHandleByIndex(index)
+                found[index] = int(self._nvml.nvmlDeviceGetMemoryInfo(handle).used), self._busy(handle)
+            except self._nvml.NVMLError:
+                continue
+        return found
+
+    def _busy(self, handle: Any) -> float | None:
+        try:
+            return float(self._nvml.nvmlDeviceGetUtilizationRates(handle).gpu) / 100
+        except self._nvml.NVMLError:
+            return None
 
 
 def visible(gpus: list[Gpu], setting: str | None) -> tuple[Gpu, ...]:

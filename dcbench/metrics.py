@@ -1,4 +1,7 @@
-"""The registry in which each metric is defined once: its name, unit, label, direction and definition."""
+"""The registry in which each metric is defined once: its name, unit, label, direction and definition.
+
+It also knows how a duration is worded that is only estimated.
+"""
 
 from __future__ import annotations
 
@@ -37,3 +40,17 @@ METRICS: dict[str, Metric] = {
                "mean number of the machine's cores that processes other than the run's used while it trained"),
     )
 }  # fmt: skip
+
+
+def rough(duration_s: float) -> str:
+    """
+    Write an estimated duration, such as the time left, as people say it.
+
+    Examples
+    --------
+    >>> rough(0.2), rough(7.34), rough(139.0), rough(9000.0)
+    ('1 s', '7 s', '2 min', '2.5 h')
+    """
+    if duration_s < 100:
+        return f"{max(1.0, duration_s):.0f} s"
+    return f"{duration_s / 60:.0f} min" if duration_s < 6000 else f"{duration_s / 3600:,.1f} h"

@@ -221,7 +221,7 @@ def test_progress_says_runs_failures_and_the_time_left() -> None:
     follow(FakeSweep([]), Progress(stream, every_s=0))
     first, second, _ = stream.getvalue().splitlines()
     assert first == "3 of 6 runs, 2 of them from before, 1 failed, about 5 min left · cnn, horovod × 2"
-    assert second == "4 of 6 runs, 2 of them from before, 1 failed, about 3.33 min left · cnn, horovod × 2"
+    assert second == "4 of 6 runs, 2 of them from before, 1 failed, about 3 min left · cnn, horovod × 2"
 
 
 def test_a_sweep_that_ended_in_a_timeout_of_its_own_is_not_waited_for() -> None:

@@ -69,3 +69,8 @@ def test_questions_without_a_notebook_are_said_and_notebooks_without_a_question_
     assert page.text.count("no notebook yet") == len(catalogue.GROUPS)
     assert page.text.endswith("↓More77 · A & <b>")
     assert page.links == {"77_own.ipynb": "77 · A & <b>"}
+
+
+def test_a_name_with_signs_of_an_address_is_quoted():
+    row = {"name": "77_a#b?c", "title": "A", "about": "", "needs": "", "group": ""}
+    assert list(Page(figures.series_map(pd.DataFrame([row]))).links) == ["77_a%23b%3Fc.ipynb"]

@@ -19,6 +19,7 @@ from test_hardware import fake_nvml
 
 from dcbench import gpus, store
 from dcbench.errors import StoreError
+from dcbench.figures import plot_live
 from dcbench.spec import RunSpec
 from dcbench.watching import UNDER_WAY, Thinned, Watch
 
@@ -157,6 +158,57 @@ def test_foreign_lines_are_left_out(run_dir: Path, write: Write) -> None:
     assert watch.tests == [] and watch.steps_done == 3
 
 
+@pytest.mark.parametrize("event", [
+    {"rank": math.inf, "phase": "train", "index": 0, "step_s": [0.1]},
+    {"phase": "train", "index": 0, "loss": [10**400]},
+    {"phase": "train", "index": 10**400, "loss": [1.0]},
+    {"phase": "test", "index": 10**400, "loss": 1.0},
+    {"phase": "test", "index": 1, "loss": 10**400},
+    {"state": "training", "pid": -1},
+    {"state": "training", "t_s": 10**400},
+])  # fmt: skip
+def test_numbers_that_are_none_of_a_run_are_left_out(run_dir: Path, write: Write, event: dict[str, Any]) -> None:
+    watch = Watch(run_dir)
+    write(**event)
+    watch.update()
+    plot_live(watch, watch.usage())
+    assert not (watch.losses or watch.step_times or watch.tests or watch.pids) and not watch.ended
+
+
+def test_steps_that_take_no_time_make_no_straggler(run_dir: Path, write: Write) -> None:
+    watch = Watch(run_dir)
+    train(write, 0, 0, [0.0])
+    train(write, 1, 0, [0.1])
+    watch.update()
+    assert watch.straggler is None
+    plot_live(watch)
+
+
+@pytest.mark.parametrize("field", [{"backend": ["x"]}, {"backend": None}, {"devices": 10**400}, {"global_batch": True}])
+def test_a_damaged_specification_is_a_sentence(run_dir: Path, field: dict[str, Any]) -> None:
+    spec = json.loads((run_dir / "spec.json").read_text())
+    (run_dir / "spec.json").write_text(json.dumps(spec | field))
+    with pytest.raises(StoreError, match=f"is damaged: {next(iter(field))} is"):
+        Watch(run_dir)
+
+
+def test_events_that_cannot_be_read_are_told_unless_there_is_a_record(run_dir: Path) -> None:
+    (run_dir / "events.jsonl").mkdir(parents=True)
+    watch, later = Watch(run_dir), Watch(run_dir)
+    assert watch.update() and watch.status == "damaged" and "its events cannot be read" in watch.reason
+    record = fake_record("horovod", 2)
+    record.run_id = run_dir.name
+    store.write(record, run_dir)
+    assert later.update() and later.status == "ok"
+
+
+def test_a_record_with_a_memory_that_no_machine_has_is_drawn() -> None:
+    record = fake_record("horovod", 2)
+    record.workers = [{"rank": 0, "peak_host_bytes": 10**400}, {"rank": 1, "peak_host_bytes": 2**30}]
+    memory = next(t for t in plot_live(record).data if t.name == "host memory")
+    assert (list(memory.x), list(memory.y)) == ([1.0], ["rank 1"])
+
+
 def test_a_record_ends_it(run_dir: Path, write: Write) -> None:
     watch = Watch(run_dir)
     train(write, 0, 0, [0.1])
@@ -172,7 +224,7 @@ def test_a_record_ends_it(run_dir: Path, write: Write) -> None:
 
 def test_a_run_whose_process_has_gone_was_interrupted(run_dir: Path) -> None:
     about = json.loads((run_dir / "owner.json").read_text())
-    (run_dir / "owner.json").write_text(json.dumps(about | {"created_s": about["created_s"] - 60}))
+    (run_dir / "owner.json").write_text(json.dumps(about | {"start_ticks": about["start_ticks"] - 60}))
     watch = Watch(run_dir)
     assert watch.update()
     assert watch.status == "interrupted" and watch.reason == "the process that made it has gone, and left no record"
@@ -216,6 +268,14 @@ def test_the_handle_tells_what_no_file_does(run_dir: Path) -> None:
     handle.done, handle.result = True, result
     assert watch.update()
     assert (watch.status, watch.reason) == ("damaged", "cannot write record.json: the disk is full")
+
+
+def test_whatever_kept_a_handle_from_its_record_is_told(run_dir: Path) -> None:
+    def result() -> None:
+        raise OSError(28, "No space left on device")
+
+    watch = Watch(types.SimpleNamespace(run_dir=run_dir, status="failed", done=True, result=result))
+    assert watch.update() and watch.status == "damaged" and "No space left on device" in watch.reason
 
 
 def test_a_record_alone_is_shown_by_its_samples() -> None:
@@ -263,3 +323,24 @@ def test_what_the_gpus_of_a_rank_do(run_dir: Path, write: Write, monkeypatch: py
         write(rank, state="training", pid=os.getpid())
     watch.update()
     assert [(u.gpu_bytes, u.gpu_share) for u in watch.usage()] == [(2**30, 0.5), (2 * 2**30, 0.75)]
+
+
+def test_nvml_is_opened_once_and_a_gpu_that_tells_no_share_tells_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[str] = []
+
+    def refuse(handle: int) -> None:
+        raise nvml.NVMLError("Not Supported")
+
+    nvml = fake_nvml(
+        1,
+        nvmlInit=lambda: opened.append("init"),
+        nvmlShutdown=lambda: opened.append("shutdown"),
+        nvmlDeviceGetMemoryInfo=lambda h: types.SimpleNamespace(total=2**40, used=2**30),
+        nvmlDeviceGetUtilizationRates=refuse,
+    )
+    monkeypatch.setattr(gpus, "_nvml", lambda: nvml)
+    gauge = gpus.Gauge()
+    assert [gauge.look([0]) for _ in range(3)] == [{0: (2**30, None)}] * 3
+    assert opened == ["init"]
+    del gauge
+    assert opened == ["init", "shutdown"]

@@ -8,6 +8,7 @@ import functools
 import threading
 
 import pytest
+from ipywidgets.widgets import widget
 
 from dcbench import RunSpec, SpecError, StoreError, hardware, registry, store
 from dcbench.gpus import Gpu
@@ -174,6 +175,20 @@ def test_a_run_is_started_shown_and_ends_in_the_record(runs) -> None:
             assert made._note.value.count(f"run {made.handle.run_id}: ok") == 1
             assert buttons(made) == (True, True)
             assert len(store.load_records()) == number + 1
+
+    asyncio.run(work())
+
+
+def test_the_next_run_is_shown_by_the_same_widgets(runs) -> None:
+    async def work() -> None:
+        made, alive = launch_form(stand_in(), HERE), []
+        for _ in range(3):
+            made.run()
+            assert made.view.run_id == made.handle.run_id
+            await ended(made)
+            alive.append(len(widget._instances))
+        assert alive[0] == alive[2]
+        made.view.close()
 
     asyncio.run(work())
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+import threading
 import types
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fake_records import fake_record
+from ipywidgets.widgets import widget
 
 from dcbench import figures, store, widgets
 from dcbench.errors import SpecError, StoreError
@@ -93,6 +95,26 @@ def test_a_run_of_this_process_can_be_stopped_from_its_view(run_dir: Path) -> No
     view.look()
     assert view._button.layout.display == "none"
     view.stop()  # nothing is left to stop
+    assert asked == ["stop"]
+
+
+def test_a_run_whose_directory_was_removed_can_be_stopped_as_long_as_it_trains(run_dir: Path) -> None:
+    asked = []
+    handle = types.SimpleNamespace(run_dir=run_dir, status="training", done=False, cancel=lambda: asked.append("stop"))
+    view = LiveRun(Watch(handle), handle)
+    shutil.rmtree(run_dir)
+    assert view.look() == ("mlp on digits, horovod × 2: its directory was removed; it still trains", False)
+    assert view._button.layout.display is None
+    view.stop()
+    assert asked == ["stop"]
+
+    def result() -> None:
+        raise StoreError("cannot write record.json")
+
+    handle.done, handle.result = True, result
+    line, last = view.look()
+    assert last and "deleted: its directory" in line and view._button.layout.display == "none"
+    view.stop()
     assert asked == ["stop"]
 
 
@@ -192,6 +214,63 @@ def test_a_cell_that_is_run_again_replaces_its_view(run_dir: Path) -> None:
 
     first, second = asyncio.run(twice())
     assert first._task is None and second._task.done()
+
+
+@pytest.mark.usefixtures("seen")
+def test_a_view_that_has_ended_stays_as_it_is_when_its_cell_is_run_again(run_dir: Path) -> None:
+    async def work() -> None:
+        first = widgets.live_run(run_dir, period_s=0.001)
+        end(run_dir)
+        await first
+        widgets.live_run(run_dir)
+        assert first._state.value == "ok"
+
+    asyncio.run(work())
+
+
+@pytest.mark.usefixtures("seen")
+def test_a_theme_picked_in_another_thread_is_drawn_in_the_loop_of_the_view(
+    run_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[Any] = []
+    monkeypatch.setattr(live.Canvas, "draw", lambda self, figure: threads.append(threading.current_thread()))
+
+    async def work() -> None:
+        view = widgets.live_run(run_dir, period_s=60)
+        await asyncio.to_thread(lambda: setattr(view, "theme", "dark"))
+        await asyncio.sleep(0.02)
+        assert threads == [threading.current_thread()]
+        view.close()
+
+    asyncio.run(work())
+
+
+@pytest.mark.usefixtures("seen")
+def test_a_view_turned_to_another_run_draws_all_of_it_with_the_same_canvas(tmp_path: Path) -> None:
+    first, second = make(tmp_path), make(tmp_path, model="cnn")
+    train(first, 0, 20)
+    train(second, 0, 30)
+    end(first)
+    view = widgets.live_run(first)
+    canvas = view._canvas
+    view.turn(second)
+    assert (view.run_id, view.status, view._canvas) == (second.name, UNDER_WAY, canvas)
+    assert second.name in view._title.value and not view._summary.children
+    assert "cnn on digits" in canvas.figure.layout.title.text and len(canvas.figure.data[0].x) == 30
+    with pytest.raises(StoreError, match="there is no run 'nothing'"):
+        view.turn("nothing", tmp_path)
+    assert view.run_id == second.name
+
+
+@pytest.mark.usefixtures("seen")
+def test_closing_a_view_leaves_no_widget(run_dir: Path) -> None:
+    widgets.live_run(run_dir).close()  # whatever is made once and kept is there from now on
+    before = set(widget._instances)
+    end(run_dir)
+    view = widgets.live_run(run_dir)
+    assert set(widget._instances) - before
+    view.close()
+    assert set(widget._instances) - before == set()
 
 
 def test_what_a_record_says_is_shown_as_text() -> None:

@@ -57,6 +57,7 @@ class Workshop:
             run_id=run_dir.name,
             run_dir=run_dir,
             status="training",
+            done=False,
             result=result,
             cancel=cancel,
             end=ended.set,
@@ -209,6 +210,7 @@ def test_the_run_under_way_is_shown_if_asked_for_and_followed_by_the_next(begun,
         view = module.ipywidgets.VBox()
         view.run_id, closed = run.run_id, view.close
         view.close = lambda: (made.remove(view) if view in made else None, closed())
+        view.turn = lambda run, root: setattr(view, "run_id", run.run_id)
         made.append(view)
         return view
 
@@ -223,6 +225,54 @@ def test_the_run_under_way_is_shown_if_asked_for_and_followed_by_the_next(begun,
     assert [v.run_id for v in made] == [workshop.now.run_id] and view._below.children == (view.view,)
     view.show_run = False
     assert view.view is None and made == [] and view._below.children == ()
+
+
+def in_a_thread_of_its_own(act):
+    """Act as a click does in JupyterLab: in another thread, in an event loop that ends soon."""
+
+    async def click():
+        act()
+
+    thread = threading.Thread(target=lambda: asyncio.run(click()))
+    thread.start()
+    thread.join()
+
+
+def test_a_tick_in_another_thread_starts_a_view_that_outlives_it(begun, seen):
+    async def work():
+        await asyncio.to_thread(until, lambda: begun.running)
+        view = live_sweep(begun, period_s=0.01)
+        in_a_thread_of_its_own(lambda: setattr(controls(view)["show the run under way"], "value", True))
+        await asyncio.sleep(0.05)
+        assert view.view._task.get_loop() is asyncio.get_running_loop() and not view.view._task.done()
+        view.show_run = False
+        view.close()
+
+    asyncio.run(work())
+
+
+def test_stop_in_another_thread_asks_at_once_and_shows_it_in_the_loop_of_the_view(begun, seen, monkeypatch):
+    async def work():
+        await asyncio.to_thread(until, lambda: begun.running)
+        view, threads = live_sweep(begun, period_s=60), []
+        monkeypatch.setattr(view, "_refresh", lambda: threads.append(threading.current_thread()))
+        in_a_thread_of_its_own(controls(view)["Stop after this run"].click)
+        assert begun.stopping and not threads
+        await asyncio.sleep(0.02)
+        assert threads == [threading.current_thread()]
+        view.close()
+
+    asyncio.run(work())
+
+
+def test_runs_without_a_place_in_the_sweep_all_count(tmp_path):
+    for number in range(3):
+        record = fake_record(seed=number)
+        run_dir = store.create(record.spec, record.spec_hash, tmp_path)
+        record = dataclasses.replace(record, run_id=run_dir.name)
+        record.sweep = {"id": "20260101T000000-aaaaaa", "key": "20260101T000000-bbbbbb", "canary": False, "total": 5}
+        store.write(record, run_dir)
+    assert live_sweep(root=tmp_path).line.startswith("it ended after 3 of 5 runs")
 
 
 def without_handle(monkeypatch):

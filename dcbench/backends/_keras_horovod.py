@@ -138,8 +138,9 @@ def _check_equal_batches(batches: int | None) -> None:
     """Refuse ranks with unlike batches an epoch; None, of a stream, is not known."""
     counts = hvd.allgather(tf.constant([-1 if batches is None else batches]), name="dcbench_batches").numpy().tolist()
     if len(set(counts)) > 1:
+        said = ", ".join("unknown" if count < 0 else str(count) for count in counts)
         raise ValueError(
-            f"the ranks have {', '.join(map(str, counts))} batches an epoch, and one with more waits for ever for the "
+            f"the ranks have {said} batches an epoch, and one with more waits for ever for the "
             "others' gradients; give each rank as many examples"
         )
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from dcbench import spec
 from dcbench.errors import SpecError
-from dcbench.metrics import METRICS
+from dcbench.metrics import METRICS, rough
 from dcbench.record import Record
 from dcbench.store.logs import how_to_open, logs_dir
 from dcbench.terminal import Progress, clean, quantity, table
@@ -66,10 +66,8 @@ def follow(events: Iterable[dict[str, Any]], wanted: spec.RunSpec, progress: Pro
         elif event.get("phase") == "train" and event.get("rank") == 0 and event.get("step_s"):
             done = int(event["index"]) + len(event["step_s"])
             step_s = sum(event["step_s"]) / len(event["step_s"])
-            left = wanted.steps and quantity(
-                max(0, wanted.steps - done) * (time.monotonic() - started_s) / done, "s"
-            )
-            of = f" of {wanted.steps:,}, about {left} left" if left else ""
+            left_s = max(0, (wanted.steps or 0) - done) * (time.monotonic() - started_s) / done
+            of = f" of {wanted.steps:,}, about {rough(left_s)} left" if left_s else ""
             progress.show(f"training · step {done:,}{of} · {quantity(step_s, 's')} a step")
 
 

@@ -18,7 +18,7 @@ from dcbench.watching import UNDER_WAY, Thinned, Use, Watch
 
 MOST_POINTS = 400  # of one line: a panel is hardly wider in pixels
 MOST_RANKS = 8
-_GIB, _UNIT = 2**30, METRICS["throughput"].unit
+_GIB, _MOST_BYTES, _UNIT = 2**30, 2**63, METRICS["throughput"].unit
 _PANELS = ((1, 1), (1, 2), (2, 1), (2, 2))
 LOSS, RATE, STEP, MEMORY = range(4)  # panels, as they are read
 
@@ -194,7 +194,7 @@ def _bytes(watch: Watch, use: Sequence[Use]) -> tuple[dict[int, float], dict[int
         return {u.rank: u.host_bytes for u in use}, {u.rank: u.gpu_bytes for u in use if u.gpu_bytes is not None}
     workers = [w for w in watch.record.workers if isinstance(w.get("rank"), int)]
     host, device = (
-        {w["rank"]: w[n] for w in workers if isinstance(w.get(n), int | float)}
+        {w["rank"]: w[n] for w in workers if isinstance(w.get(n), int | float) and 0 <= w[n] <= _MOST_BYTES}
         for n in ("peak_host_bytes", "peak_device_bytes")
     )
     return host, device

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from urllib.parse import quote
 
 import pandas as pd
 
@@ -63,4 +64,4 @@ def _box(name: str, title: str, about: str, needs: str, here: str) -> str:
     inside = f"<b>{html.escape(name[:2])} · {html.escape(title)}</b>{said}"
     if name == here:
         return f'<div style="{_BOX}; border-width: 3px; padding: 6px 10px"><i>You are here.</i><br>{inside}</div>'
-    return f'<a href="{html.escape(name, quote=True)}.ipynb" style="{_BOX}">{inside}</a>'
+    return f'<a href="{quote(name)}.ipynb" style="{_BOX}">{inside}</a>'

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ from functools import cached_property
 
 from dcbench import stats
 from dcbench.errors import WorkerFailed
+from dcbench.metrics import rough
 from dcbench.record import Record
 from dcbench.spec import RunSpec
 from dcbench.stats import Estimate
@@ -48,7 +48,7 @@ class Progress:
         parts = [f"{self.done} of {self.total} runs"]
         parts += [f"{self.resumed} of them from before"] if self.resumed else []
         parts += [f"{self.failed} failed"] if self.failed else []
-        parts += [f"about {_rounded(self.left_s)} left"] if self.left_s else []
+        parts += [f"about {rough(self.left_s)} left"] if self.left_s else []
         return ", ".join(parts)
 
     @property
@@ -58,12 +58,6 @@ class Progress:
             return ""
         model = getattr(self.spec.model, "__qualname__", self.spec.model)
         return f"{model}, {self.spec.backend} × {self.spec.devices}"
-
-
-def _rounded(left_s: float) -> str:
-    if left_s < 100:
-        return f"{math.ceil(left_s)} s"
-    return f"{left_s / 60:.3g} min" if left_s < 6000 else f"{left_s / 3600:.3g} h"
 
 
 @dataclass(frozen=True, repr=False)

@@ -41,7 +41,7 @@ def check_available(spec: RunSpec) -> None:
 
 
 @dataclass
-class Logged:
+class Curves:
     """
     What all ranks wrote of the timed block.
 
@@ -63,7 +63,7 @@ class Logged:
     tests: list[dict[str, Any]] = field(default_factory=list)
 
 
-def read(events: Iterable[Mapping[str, Any]], epoch_s: float) -> Logged:
+def read(events: Iterable[Mapping[str, Any]], epoch_s: float) -> Curves:
     """
     Join the batches of an event file.
 
@@ -77,9 +77,9 @@ def read(events: Iterable[Mapping[str, Any]], epoch_s: float) -> Logged:
     --------
     >>> common = {"phase": "train", "rank": 0, "t_s": 5.0}
     >>> read([common | {"step_s": [1.0, 0.5]}, common | {"loss": [2.0, 1.0]}], epoch_s=100.0)
-    Logged(loss={0: [2.0, 1.0]}, step_s={0: [1.0, 0.5]}, ended_s=[104.5, 105.0], tests=[])
+    Curves(loss={0: [2.0, 1.0]}, step_s={0: [1.0, 0.5]}, ended_s=[104.5, 105.0], tests=[])
     """
-    found = Logged()
+    found = Curves()
     for event in events:
         if event.get("phase") == "test":
             found.tests.append({**event, "ended_s": epoch_s + event["t_s"]})
@@ -94,13 +94,13 @@ def read(events: Iterable[Mapping[str, Any]], epoch_s: float) -> Logged:
     return found
 
 
-def write_scalars(logged: Logged, spec: RunSpec, folder: Path, most: int = MOST_POINTS) -> None:
+def write_scalars(logged: Curves, spec: RunSpec, folder: Path, most: int = MOST_POINTS) -> None:
     """
     Write what was logged as scalars of TensorBoard.
 
     Parameters
     ----------
-    logged : Logged
+    logged : Curves
     spec : RunSpec
     folder : Path
         Made if need be.
@@ -111,7 +111,7 @@ def write_scalars(logged: Logged, spec: RunSpec, folder: Path, most: int = MOST_
     -----
     Tags: ``loss/train`` (mean over the ranks), ``loss/test``, ``accuracy/test``, ``step_s/rank_0`` and so on for each
     process, and ``examples_per_s`` (global batch over the step time of the rank whose block was the longest). A point
-    carries the number and the end of its (last) step.
+    carries the number of steps done by the end of its (last) step, and when that was.
     """
     from tensorboard.summary import Writer
 
@@ -122,11 +122,11 @@ def write_scalars(logged: Logged, spec: RunSpec, folder: Path, most: int = MOST_
     curves["examples_per_s"] = ("throughput of all ranks (examples/s)", spec.global_batch / thinned(slowest, most))
     count, stride = len(slowest), _stride(len(slowest), most)
     of = f"; each point is the mean of {stride} steps" if stride > 1 else ""
-    last = [min(first + stride, count) - 1 for first in range(0, count, stride)]
+    done = [min(first + stride, count) for first in range(0, count, stride)]
     with contextlib.closing(Writer(str(folder))) as writer:
         for tag, (meaning, values) in curves.items():
-            for step, value in zip(last, values, strict=True):
-                writer.add_scalar(tag, value, step, wall_time=logged.ended_s[step], description=meaning + of)
+            for steps, value in zip(done, values, strict=True):
+                writer.add_scalar(tag, value, steps, wall_time=logged.ended_s[steps - 1], description=meaning + of)
         for test in logged.tests:
             for name in ("loss", "accuracy"):
                 if name in test:

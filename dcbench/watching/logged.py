@@ -14,6 +14,7 @@ from dcbench.watching.thinned import Thinned
 
 STRAGGLER = 1.2  # a rank is named that takes more than this many times the others' step time
 _SHORTEST_WINDOW_S, _MOST_WINDOWS = 0.25, 400
+MOST = 2**53  # a whole number beyond it is none of a run, and no axis of a figure
 
 
 class Logged:
@@ -50,7 +51,7 @@ class Logged:
     def take(self, events: Iterable[Mapping[str, Any]]) -> None:
         """Take the next events; what is no event of this run is left out."""
         for event in events:
-            with contextlib.suppress(TypeError, ValueError, KeyError):
+            with contextlib.suppress(TypeError, ValueError, KeyError, OverflowError):
                 self._take(event)
 
     def take_samples(self, record: Record) -> None:
@@ -69,10 +70,10 @@ class Logged:
         if "state" in event:
             self._enter(rank, event)
         elif phase == "warmup" and "step_s" in event:
-            self._warmup[rank] = int(event["index"]) + len(event["step_s"])
+            self._warmup[rank] = _whole(event["index"]) + len(event["step_s"])
         elif phase == "test":
             accuracy = float(event["accuracy"]) if "accuracy" in event else None
-            self.tests.append((int(event["index"]), float(event["loss"]), accuracy))
+            self.tests.append((_whole(event["index"]), float(event["loss"]), accuracy))
         elif phase == "train" and "loss" in event:
             _extend(self.losses, rank, event["index"], event["loss"])
         elif phase == "train" and "step_s" in event:
@@ -85,7 +86,7 @@ class Logged:
         if event["state"] == "training":
             self._clock[rank] = [float(event["t_s"]), math.nan]
         if "pid" in event:
-            self.pids[rank], self.hosts[rank] = int(event["pid"]), str(event["host"])
+            self.pids[rank], self.hosts[rank] = _whole(event["pid"], least=1), str(event["host"])
 
     @property
     def slowest(self) -> int | None:
@@ -102,7 +103,7 @@ class Logged:
     def steps_total(self) -> int | None:
         """Timed steps asked for; a target accuracy may end them early. None where epochs were asked for."""
         steps = self.spec.get("steps")
-        return steps if isinstance(steps, int) else None
+        return steps if isinstance(steps, int) and 0 < steps <= MOST else None
 
     @property
     def warmup_steps(self) -> int:
@@ -116,7 +117,7 @@ class Logged:
         if slowest is None or self.steps_total is None or not self.steps_done:
             return None
         begin, last = self._clock.get(slowest, (math.nan, math.nan))
-        if not last > begin:
+        if not 0 < last - begin < math.inf:
             return None
         return max(0, self.steps_total - self.steps_done) * (last - begin) / self.steps_done
 
@@ -152,15 +153,22 @@ class Logged:
         if len(medians) < 2:
             return None
         rank = max(medians, key=lambda r: medians[r])
-        times = medians[rank] / float(np.median([m for r, m in medians.items() if r != rank]))
-        return (rank, times) if times > STRAGGLER else None
+        others = float(np.median([m for r, m in medians.items() if r != rank]))
+        return (rank, medians[rank] / others) if 0 < STRAGGLER * others < medians[rank] else None
 
 
 def _extend(into: dict[int, Thinned], rank: int, index: Any, values: Iterable[float]) -> None:
     """Add the values of steps from `index` on, without those that are there already."""
+    new, first = np.asarray(values, dtype=float), _whole(index)
+    if new.ndim != 1:
+        return
     series = into.setdefault(rank, Thinned())
-    new = np.asarray(values, dtype=float)
-    if new.ndim == 1 and index <= series.count:
-        series.add(new[series.count - index :])
-    elif new.ndim == 1:
-        series.add(new)  # a line before it was lost
+    series.add(new[max(0, series.count - first) :])  # where `first` is beyond, a line before it was lost
+
+
+def _whole(value: Any, least: int = 0) -> int:
+    """Return a whole number; a run has none below `least` or beyond `MOST`."""
+    number = int(value)
+    if not least <= number <= MOST:
+        raise ValueError(f"{value!r} is no number of a run")
+    return number

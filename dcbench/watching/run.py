@@ -11,13 +11,14 @@ from dcbench import hardware, store
 from dcbench.errors import DcbenchError, StoreError
 from dcbench.record import Record
 from dcbench.store.runs import RECORD_FILE, read_json
-from dcbench.watching.logged import Logged
+from dcbench.watching.logged import MOST, Logged
 from dcbench.watching.use import Meter, Use
 
 if TYPE_CHECKING:
     from dcbench.launch import Handle
 
 UNDER_WAY = "under way"
+REMOVED = "its directory was removed; it still trains"  # a stage
 
 
 class Watch(Logged):
@@ -42,8 +43,8 @@ class Watch(Logged):
         The process that makes the run (``pid``, ``host``).
     status : str
         ``"under way"``, a record's status, ``"interrupted"`` where the run's process has gone without a record,
-        ``"deleted"`` where the directory was removed while it was watched, ``"damaged"`` where the record cannot be
-        read.
+        ``"deleted"`` where the directory was removed while it was watched and this process does not make it (any more),
+        ``"damaged"`` where its events or its record cannot be read.
     reason : str
         Why it ended, where that was not well.
     record : Record or None
@@ -80,6 +81,8 @@ class Watch(Logged):
         try:
             return _checked(self.run_id, read_json(self.run_dir / "spec.json"))
         except StoreError:
+            if (self.run_dir / "spec.json").exists() and not (self.run_dir / RECORD_FILE).exists():
+                raise
             return _checked(self.run_id, store.load_record(self.run_dir).spec)  # recorded runs may come without it
 
     def __repr__(self) -> str:
@@ -116,30 +119,47 @@ class Watch(Logged):
             return False
         before = self.stage
         lives = store.is_owned(self.run_dir)  # asked first: whoever ended by now has written all it will
-        events, self._offset = store.read_events(self.run_dir / "events.jsonl", self._offset)
+        events, unread = self._read()
         self.take(events)
         if self._handle is not None and self._handle.status.startswith("waiting"):
             self.stage = self._handle.status  # no file tells
         elif self.stage.startswith("waiting"):
             self.stage = "starting"
-        self._judge(lives)
+        try:
+            self._judge(lives, unread)
+        except (DcbenchError, OSError) as error:  # of the record, or of what kept the handle from writing one
+            self.status, self.reason = ("damaged", str(error)) if self.run_dir.is_dir() else self._deleted()
         return bool(events) or self.ended or self.stage != before
 
-    def _judge(self, lives: bool) -> None:
+    def _read(self) -> tuple[list[dict[str, Any]], str]:
+        """Return the events that were added, and why there are none where they cannot be read."""
         assert self.run_dir is not None
         try:
-            if self._handle is not None and self._handle.done:
-                self._end(self._handle.result())
-            elif (self.run_dir / RECORD_FILE).exists():
-                self._end(store.load_record(self.run_dir))
-            elif not self.run_dir.is_dir() or (self.owner and store.owner(self.run_dir) is None):
-                self.status = "deleted"
-                self.reason = f"its directory {self.run_dir} was removed while it was watched"
-            elif not lives:
-                self.status = "interrupted"
-                self.reason = "the process that made it has gone, and left no record"
-        except DcbenchError as error:
-            self.status, self.reason = "damaged", str(error)
+            events, self._offset = store.read_events(self.run_dir / "events.jsonl", self._offset)
+        except (StoreError, OSError) as error:
+            return [], f"its events cannot be read ({error}); mend {self.run_dir}, or remove it"
+        return events, ""
+
+    def _judge(self, lives: bool, unread: str) -> None:
+        assert self.run_dir is not None
+        handle = self._handle
+        if handle is not None and handle.done:
+            self._end(handle.result())
+        elif (self.run_dir / RECORD_FILE).exists():
+            self._end(store.load_record(self.run_dir))
+        elif not self.run_dir.is_dir() or (self.owner and store.owner(self.run_dir) is None):
+            if handle is None:
+                self.status, self.reason = self._deleted()
+            else:
+                self.stage = REMOVED
+        elif unread:
+            self.status, self.reason = "damaged", unread
+        elif not lives:
+            self.status = "interrupted"
+            self.reason = "the process that made it has gone, and left no record"
+
+    def _deleted(self) -> tuple[str, str]:
+        return "deleted", f"its directory {self.run_dir} was removed while it was watched"
 
     def _end(self, record: Record) -> None:
         self.record, self.status, self.reason = record, record.status, record.reason
@@ -169,8 +189,10 @@ class Watch(Logged):
 
 
 def _checked(run_id: str, spec: Any) -> dict[str, Any]:
-    for name in ("devices", "global_batch"):
+    checks = {name: lambda value: type(value) is int and 0 < value <= MOST for name in ("devices", "global_batch")}
+    checks |= {"backend": lambda value: isinstance(value, str)}
+    for name, is_sound in checks.items():
         value = spec.get(name) if isinstance(spec, dict) else None
-        if not isinstance(value, int) or value < 1:
+        if not is_sound(value):
             raise StoreError(f"the specification of run {run_id!r} is damaged: {name} is {value!r}; it cannot be shown")
     return spec

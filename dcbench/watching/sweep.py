@@ -156,11 +156,12 @@ class SweepWatch:
         self._read_s = time.monotonic() + (time.thread_time() - began_s) / MOST_SHARE
 
     def _gather(self) -> None:
-        """Say from the rows alone how far a sweep is that another process makes or made."""
+        """Say from the rows alone how far another process's sweep is; rows without a place each count."""
         if self.rows.empty:
             return
         well = self.rows.assign(ok=self.rows["status"] == "ok").sort_values(["sweep_place", "ok"], kind="stable")
-        each = well.drop_duplicates("sweep_place", keep="last")
+        again = well["sweep_place"].notna() & well.duplicated("sweep_place", keep="last")
+        each = well[~again]
         ended = each[~each["status"].isin(OPEN)]
         self._planned = _planned(self.root / str(self.rows["run_id"].iloc[-1]))
         total, typical_s = max(self._planned or 0, len(ended)), ended.loc[ended["ok"], "duration_s"].median()

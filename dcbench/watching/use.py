@@ -33,7 +33,7 @@ class Use:
     gpu_bytes : int or None
         Memory in use of its GPUs (B), by whatever process; None without a GPU.
     gpu_share : float or None
-        Share of the driver's last sampling period in which its busiest GPU ran a kernel.
+        Share of the driver's last sampling period in which its busiest GPU ran a kernel; None where none tells.
     """
 
     rank: int
@@ -55,16 +55,17 @@ class Meter:
 
     def __init__(self, spec: Mapping[str, Any]) -> None:
         self._gpus = _gpus_by_rank(spec)
+        self._gauge = gpus.Gauge() if self._gpus else None
         self._processes: dict[int, psutil.Process] = {}
         self._seen: dict[int, tuple[float, float]] = {}
 
     def look(self, pids: Mapping[int, int]) -> list[Use]:
         """Return the use of each rank whose process lives, by rank."""
         asked = {g for rank in pids for g in self._gpus.get(rank, ())}
-        state = gpus.in_use(asked) if asked else {}
+        state = self._gauge.look(asked) if self._gauge else {}
         return [use for rank, pid in sorted(pids.items()) if (use := self._one(rank, pid, state)) is not None]
 
-    def _one(self, rank: int, pid: int, state: Mapping[int, tuple[int, float]]) -> Use | None:
+    def _one(self, rank: int, pid: int, state: Mapping[int, tuple[int, float | None]]) -> Use | None:
         try:
             process = self._processes.get(pid) or psutil.Process(pid)
             self._processes[pid] = process
@@ -79,7 +80,8 @@ class Meter:
         own = [state[g] for g in self._gpus.get(rank, ()) if g in state]
         if not own:
             return Use(rank, memory.rss, share)
-        return Use(rank, memory.rss, share, sum(b for b, _ in own), max(s for _, s in own))
+        busy = max((s for _, s in own if s is not None), default=None)
+        return Use(rank, memory.rss, share, sum(b for b, _ in own), busy)
 
 
 def _gpus_by_rank(spec: Mapping[str, Any]) -> dict[int, tuple[int, ...]]:

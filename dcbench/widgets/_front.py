@@ -137,6 +137,34 @@ def ticking(look: Look, period_s: float = PERIOD_S) -> asyncio.Task[None] | None
     return soon(tick())
 
 
+class Homed:
+    """
+    To be mixed into a widget: remembers the event loop in which it was made.
+
+    JupyterLab hands what a person does to another thread with a loop of its own, which lasts no longer than the page.
+    """
+
+    _home: asyncio.AbstractEventLoop | None = None
+
+    def _settle(self) -> None:
+        """Take the running event loop for home."""
+        self._home = _running_loop()
+
+    def _at_home(self, act: Callable[[], object]) -> None:
+        """Act at home: at once where that is here, or there is no home or none any more, else as soon as it can."""
+        if self._home is None or not self._home.is_running() or self._home is _running_loop():
+            act()
+        else:
+            self._home.call_soon_threadsafe(act)
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
 def soon(work: Coroutine[Any, Any, None]) -> asyncio.Task[None] | None:
     """Start a coroutine as a task of the running event loop; where none runs, it is left undone."""
     try:

@@ -10,13 +10,15 @@ import weakref
 from collections.abc import Generator, Hashable
 from typing import Any, Generic, TypeVar
 
-from dcbench.widgets._front import PERIOD_S, follow, followed, has_front_end, ticking
+import ipywidgets
+
+from dcbench.widgets._front import PERIOD_S, Homed, follow, followed, has_front_end, ticking
 
 T = TypeVar("T")
 _views: weakref.WeakSet[Living[Any]] = weakref.WeakSet()
 
 
-class Living(Generic[T]):
+class Living(Homed, Generic[T]):
     """
     To be mixed into a widget, before its other base.
 
@@ -42,17 +44,21 @@ class Living(Generic[T]):
     def _begin(self, about: Hashable, period_s: float) -> None:
         """Look for the first time, and from then on where somebody sees it; older views of the same come to rest."""
         self._about, self._period_s = about, period_s
+        self._settle()
         ended = self.look()[1]
         if has_front_end():
-            for view in [v for v in _views if v._about == about and v._task is not None]:
+            for view in [v for v in _views if v is not self and v._about == about and v._is_looking()]:
                 view._rest()
                 view._rested()
             self._task = None if ended else ticking(self.look, period_s)
         _views.add(self)
 
+    def _is_looking(self) -> bool:
+        return self._task is not None and not self._task.done()
+
     def _rest(self) -> None:
         if self._task is not None:
-            self._task.cancel()
+            self._at_home(self._task.cancel)
             self._task = None
 
     def follow(self) -> T:
@@ -70,11 +76,7 @@ class Living(Generic[T]):
     def close(self) -> None:
         """Remove the view with all its parts; what it shows goes on."""
         self._rest()
-        parts = list(getattr(self, "children", ()))
-        while parts:
-            part = parts.pop()
-            parts += getattr(part, "children", ())
-            part.close()
+        close_parts(self)
         super().close()  # type: ignore[misc]
 
     def __await__(self) -> Generator[Any, None, T]:
@@ -83,8 +85,23 @@ class Living(Generic[T]):
     async def _wait(self) -> T:
         if not has_front_end():
             await followed(self.look, self._period_s)
-        elif self._task is not None and not self._task.done():
+        elif self._task is not None and self._is_looking():
             await asyncio.wait([self._task])  # cancelling the wait leaves the view as it is
         while not self.look()[1]:  # no task, or a newer view has taken its place
             await asyncio.sleep(self._period_s)
         return self._outcome()
+
+
+def close_parts(widget: ipywidgets.Widget) -> None:
+    """Close all that a widget holds, its layout and style too: ipywidgets keeps each widget until it is closed."""
+    left = _held(widget)
+    while left:
+        part = left.pop()
+        left += _held(part)
+        part.close()
+
+
+def _held(widget: ipywidgets.Widget) -> list[ipywidgets.Widget]:
+    values = [widget._trait_values.get(name) for name in widget.keys]  # a look at a trait would make what is not there
+    several = (value if isinstance(value, list | tuple) else (value,) for value in values)
+    return [part for parts in several for part in parts if isinstance(part, ipywidgets.Widget)]

@@ -14,20 +14,6 @@ from dcbench.watching import Use
 from dcbench.widgets._tables import sentence, table
 
 
-def about(duration_s: float) -> str:
-    """
-    Write an estimated duration as people say it.
-
-    Examples
-    --------
-    >>> about(7.34), about(139.0), about(9000.0)
-    ('7 s', '2 min', '2.5 h')
-    """
-    if duration_s < 100:
-        return f"{duration_s:.0f} s"
-    return f"{duration_s / 60:.0f} min" if duration_s < 6000 else f"{duration_s / 3600:.1f} h"
-
-
 def used(use: Sequence[Use]) -> str:
     """
     Put what the ranks of a run use into one line.

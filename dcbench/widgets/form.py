@@ -5,7 +5,6 @@ What is wrong, and the lines to copy, come from `dcbench.launch.proposal`; `dcbe
 
 from __future__ import annotations
 
-import asyncio
 import html
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -20,7 +19,7 @@ from dcbench.hardware import Machine
 from dcbench.launch.proposal import Proposal, unavailable
 from dcbench.record import Record
 from dcbench.spec import PRECISIONS, RunSpec, fields
-from dcbench.widgets._front import ticking
+from dcbench.widgets._front import Homed, ticking
 from dcbench.widgets._stage import WRAPPED
 from dcbench.widgets.live import LiveRun, live_run
 
@@ -35,7 +34,7 @@ _STYLE = {"description_width": "8.5em"}
 _WIDE = {"width": "auto"}
 
 
-class LaunchForm(ipywidgets.VBox):
+class LaunchForm(Homed, ipywidgets.VBox):
     """
     Fields of a run, the same run as Python and as a command, Run and Stop; each trait is a field, and can be set.
 
@@ -52,7 +51,7 @@ class LaunchForm(ipywidgets.VBox):
     handle : Handle or None
         The newest run of this form.
     view : LiveRun or None
-        Shows that run, below.
+        Shows that run, below; the next run takes its place there.
     """
 
     model, dataset, backend, precision = traitlets.Any(), traitlets.Any(), traitlets.Unicode(), traitlets.Unicode()
@@ -63,7 +62,8 @@ class LaunchForm(ipywidgets.VBox):
         super().__init__()
         self.handle: launch.Handle | None = None
         self.view: LiveRun | None = None
-        self._spec, self._machine, self._root, self._loop = spec, machine, root, _running_loop()
+        self._spec, self._machine, self._root = spec, machine, root
+        self._settle()
         self._choices = {name: _choices(name, spec, machine, offered.get(name, ())) for name in PICKED}
         for name in FIELDS:
             value = getattr(spec, name)
@@ -74,7 +74,7 @@ class LaunchForm(ipywidgets.VBox):
         cells = [ipywidgets.VBox([self._controls[name], self._problems[name]]) for name in FIELDS]
         grid, buttons = ipywidgets.GridBox(cells, layout=_GRID), self._make_buttons()
         self.children = (grid, self._problems["others"], buttons, *self._lines.values(), self._place)
-        self.observe(self._refresh, FIELDS)
+        self.observe(lambda _change: self._at_home(self._refresh), FIELDS)
         self._refresh()
 
     def __repr__(self) -> str:
@@ -107,16 +107,20 @@ class LaunchForm(ipywidgets.VBox):
             return self._say(str(error))
         self._refresh()  # first, so that Stop is there before the figure, which takes longest to be shown
         self._say("")
-        self.view = live_run(self.handle)
-        self._place.children = (self.view,)
+        if self.view is None:
+            self.view = live_run(self.handle)
+            self._place.children = (self.view,)
+        else:
+            self.view.turn(self.handle)
         self._task = ticking(self._look, _POLL_S)
 
     def stop(self) -> None:
         """End the run under way; its record keeps what was done."""
-        if self.handle is None or self.handle.done:
-            return self._say("no run of this form is under way")
-        self._say(f"stopping run {self.handle.run_id}")
-        self.handle.cancel()
+        handle, sentence = self.handle, "no run of this form is under way"
+        if handle is not None and not handle.done:
+            handle.cancel()  # at once, be it while a cell runs
+            sentence = f"stopping run {handle.run_id}"
+        self._at_home(lambda: self._say(sentence))
 
     def _clicked(self) -> None:
         """Run, and give the focus that the disabled button loses to the one that can be pressed next."""
@@ -135,13 +139,6 @@ class LaunchForm(ipywidgets.VBox):
     def _under_way(self) -> bool:
         return self.handle is not None and not self.handle.done
 
-    def _in_loop(self, act: Callable[[], None]) -> None:
-        """Act where the form was made: a click may come from another thread, which need not last."""
-        if self._loop is None or self._loop is _running_loop():
-            act()
-        else:
-            self._loop.call_soon_threadsafe(act)
-
     def _make_field(self, name: str) -> ipywidgets.Widget:
         made = ipywidgets.Text() if name in TYPED else ipywidgets.Dropdown(options=self._choices[name])
         made.description, made.tooltip = name.replace("_", " "), _DOCS[name]
@@ -153,7 +150,7 @@ class LaunchForm(ipywidgets.VBox):
         self._run_button = ipywidgets.Button(description="Run", tooltip="start this run")
         self._stop_button = ipywidgets.Button(description="Stop", tooltip="end the run, keep its record")
         self._note = ipywidgets.HTML()
-        self._run_button.on_click(lambda _: self._in_loop(self._clicked))
+        self._run_button.on_click(lambda _: self._at_home(self._clicked))
         self._stop_button.on_click(lambda _: self.stop())
         return ipywidgets.HBox([self._run_button, self._stop_button, self._note], layout=WRAPPED)
 
@@ -163,7 +160,7 @@ class LaunchForm(ipywidgets.VBox):
         made.observe(lambda _: made.set_trait("value", self._to_copy[name]), "value")
         return made
 
-    def _refresh(self, _change: Any = None) -> Proposal:
+    def _refresh(self) -> Proposal:
         """Show what is wrong, the lines to copy and what can be pressed; return what the fields say."""
         proposal = self.proposal
         problems = proposal.problems
@@ -264,7 +261,7 @@ def _label(value: str | Callable[..., Any]) -> str:
 def _ending(handle: launch.Handle) -> str:
     try:
         return f"run {handle.run_id}: {handle.result().status}"
-    except DcbenchError as error:  # its record could not be kept
+    except (DcbenchError, OSError) as error:  # its record could not be kept
         return str(error)
 
 
@@ -273,10 +270,3 @@ def _shown(sentence: str, role: str) -> str:
     mark = "⚠ " if role == "alert" else ""
     style = "line-height: 1.3; overflow-wrap: anywhere"
     return f'<div role="{role}" style="{style}">{html.escape(mark + sentence)}</div>' if sentence else ""
-
-
-def _running_loop() -> asyncio.AbstractEventLoop | None:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None

@@ -18,15 +18,16 @@ from dcbench import figures, launch, store
 from dcbench.errors import SpecError, StoreError
 from dcbench.figures.live import live_parts
 from dcbench.launch import Handle
+from dcbench.metrics import rough
 from dcbench.record import Record
 from dcbench.store.index import run_directories
 from dcbench.terminal import clean
 from dcbench.watching import UNDER_WAY, Use, Watch
 from dcbench.widgets._canvas import Canvas
 from dcbench.widgets._front import PERIOD_S, has_front_end
-from dcbench.widgets._living import Living
+from dcbench.widgets._living import Living, close_parts
 from dcbench.widgets._stage import PICK, STYLE, THEMES, WRAPPED
-from dcbench.widgets._summary import about, summary, used
+from dcbench.widgets._summary import summary, used
 
 USE_EVERY_S = 1.0  # memory and cores are looked at this often
 
@@ -64,15 +65,11 @@ class LiveRun(Living[Record], ipywidgets.VBox):
 
     def __init__(self, watch: Watch, handle: Handle | None = None, period_s: float = PERIOD_S) -> None:
         super().__init__()
-        self._watch, self._handle = watch, handle
-        self._use: list[Use] = []
-        self._used_s = -math.inf
         self._canvas: Canvas | None = None
-        self._sent: list[tuple[int, dict[str, Any]]] = []
         self._headings: list[str] = []
         self._make_parts()
-        self.observe(lambda _change: self._draw(anew=True), "theme")
-        self._begin(watch.run_dir or watch.run_id, period_s)
+        self._watch_run(watch, handle, period_s)
+        self.observe(lambda _change: self._at_home(lambda: self._draw(anew=True)), "theme")
 
     def __repr__(self) -> str:
         return clean(f"{self._watch.name}: {self.line}")
@@ -97,7 +94,7 @@ class LiveRun(Living[Record], ipywidgets.VBox):
         if not watch.steps_done:
             return watch.stage + (f" · step {watch.warmup_steps:,}" if watch.stage == "warming up" else "")
         of = f" of {watch.steps_total:,}" if watch.steps_total else ""
-        left = f" · about {about(watch.left_s)} left" if watch.left_s else ""
+        left = f" · about {rough(watch.left_s)} left" if watch.left_s else ""
         return f"{watch.stage} · step {watch.steps_done:,}{of}{left}"
 
     def look(self) -> tuple[str, bool]:
@@ -110,6 +107,24 @@ class LiveRun(Living[Record], ipywidgets.VBox):
             self._show()
         return f"{self._watch.name}: {self.line}", self._watch.ended
 
+    def turn(self, run: Handle | Record | str | Path, root: Path | None = None) -> None:
+        """
+        Watch another run in the place of this one, with the same widgets.
+
+        Parameters
+        ----------
+        run, root
+            As for `live_run`.
+
+        Raises
+        ------
+        StoreError
+            If there is no such run; the view stays what it is.
+        """
+        watch, handle = _found(run, root)
+        self._rest()
+        self._watch_run(watch, handle, self._period_s)
+
     def stop(self) -> None:
         """
         End the run early; its record keeps what was done.
@@ -119,12 +134,11 @@ class LiveRun(Living[Record], ipywidgets.VBox):
         SpecError
             If another process makes it.
         """
-        if self._watch.ended:
-            return
-        if self._handle is None:
+        if self._handle is None and not self._watch.ended:
             raise SpecError(f"run {self.run_id!r} cannot be stopped from here: {self._owner()}; stop it there")
-        self._button.disabled, self._button.description = True, "Stopping"
-        self._handle.cancel()
+        if self._handle is not None and not self._handle.done:
+            self._handle.cancel()  # at once, be it while a cell runs
+            self._at_home(lambda: self._show_button(pressed=True))
 
     def _outcome(self) -> Record:
         if self._watch.record is None:
@@ -139,6 +153,24 @@ class LiveRun(Living[Record], ipywidgets.VBox):
         owner = self._watch.owner
         return f"process {owner.get('pid')} on {owner.get('host')} makes it" if owner else "another process makes it"
 
+    def _watch_run(self, watch: Watch, handle: Handle | None, period_s: float) -> None:
+        self._watch, self._handle = watch, handle
+        self._use: list[Use] = []
+        self._used_s = -math.inf
+        self._sent: list[tuple[int, dict[str, Any]]] = []  # nothing of this run, so that all of it is drawn
+        self.status = ""  # so that all is shown at the first look
+        self._title.value = clean(f"Run {watch.run_id}: {watch.name}")
+        self._show_button(pressed=False)
+        self._sum_up([])
+        self._begin(watch.run_dir or watch.run_id, period_s)
+
+    def _show_button(self, pressed: bool) -> None:
+        self._button.disabled, self._button.description = pressed, "Stopping" if pressed else "Stop"
+
+    def _sum_up(self, parts: list[ipywidgets.Widget]) -> None:
+        close_parts(self._summary)
+        self._summary.children = parts
+
     def _make_parts(self) -> None:
         self._state, self._elsewhere, self._using = (ipywidgets.Label() for _ in range(3))
         self._bar = ipywidgets.IntProgress(layout={"width": "16em"})
@@ -147,10 +179,10 @@ class LiveRun(Living[Record], ipywidgets.VBox):
         theme = ipywidgets.Dropdown(options=THEMES, description="theme", style=STYLE, layout=PICK)
         traitlets.link((self, "theme"), (theme, "value"))
         self._place, self._summary = ipywidgets.VBox(), ipywidgets.VBox()
-        title = ipywidgets.Label(clean(f"Run {self._watch.run_id}: {self._watch.name}"))
+        self._title = ipywidgets.Label()
         row = ipywidgets.HBox([self._button, self._bar, self._state, self._elsewhere], layout=WRAPPED)
         using = ipywidgets.HBox([self._using, theme], layout=WRAPPED)
-        self.children = (title, row, self._place, using, self._summary)
+        self.children = (self._title, row, self._place, using, self._summary)
 
     def _show(self) -> None:
         watch = self._watch
@@ -161,13 +193,13 @@ class LiveRun(Living[Record], ipywidgets.VBox):
             self._bar.max = max(1, watch.steps_total or watch.steps_done)
             self._bar.value = watch.steps_done
             self._bar.bar_style = {UNDER_WAY: "", "ok": "success"}.get(watch.status, "warning")
-        mine = self._handle is not None and not watch.ended
+        mine = self._handle is not None and not self._handle.done
         self._button.layout.display = None if mine else "none"
         self._elsewhere.value = "" if mine or watch.ended else clean(f"{self._owner()}; it can be stopped there")
         self._using.value = "" if watch.ended else used(self._use)
         self._draw(anew=watch.ended)
         if watch.record is not None:
-            self._summary.children = summary(watch.record)
+            self._sum_up(summary(watch.record))
 
     def _draw(self, anew: bool = False) -> None:
         """Send what has changed; all of it where there are other lines, another theme or the run's end."""
@@ -220,12 +252,14 @@ def live_run(
     StoreError
         If there is no such run.
     """
-    chosen = _newest(root) if run is None else run
-    watch = Watch(chosen, root)
-    handle = chosen if isinstance(chosen, Handle) else launch.running(watch.run_id)
-    if handle is not None and not isinstance(chosen, Handle):
-        watch = Watch(handle)
-    return LiveRun(watch, handle, period_s)
+    return LiveRun(*_found(_newest(root) if run is None else run, root), period_s)
+
+
+def _found(run: Handle | Record | str | Path, root: Path | None) -> tuple[Watch, Handle | None]:
+    """Return a run, and its handle where this process makes it."""
+    watch = Watch(run, root)
+    handle = run if isinstance(run, Handle) else launch.running(watch.run_id)
+    return (watch if handle is None or handle is run else Watch(handle)), handle
 
 
 def _newest(root: Path | None) -> Handle | Path:

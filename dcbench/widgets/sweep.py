@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import html
 import time
 from collections.abc import Sequence
@@ -64,8 +65,8 @@ class LiveSweep(Living[SweepResult], Stage):
         self._later: asyncio.Task[None] | None = None
         self.sweep_id = watch.sweep_id
         self._make_parts()
-        self.observe(lambda _change: self._draw(), "theme")
-        self.observe(lambda _change: self._show_run(), "show_run")
+        self.observe(lambda _change: self._at_home(self._draw), "theme")
+        self.observe(lambda _change: self._at_home(self._show_run), "show_run")
         self._begin((watch.root, watch.sweep_id), period_s)
 
     def __repr__(self) -> str:
@@ -107,9 +108,9 @@ class LiveSweep(Living[SweepResult], Stage):
             return
         if self._watch.handle is None:
             raise SpecError(f"sweep {self.sweep_id!r} cannot be stopped from here: {self._elsewhere()}")
-        self._watch.handle.cancel(after_run)
+        self._watch.handle.cancel(after_run)  # at once, be it while a cell runs
         self._asked = "stops after this run" if after_run else "stops now"
-        self._refresh()
+        self._at_home(self._refresh)
 
     def close(self) -> None:
         """Remove the view; the sweep goes on."""
@@ -197,16 +198,16 @@ class LiveSweep(Living[SweepResult], Stage):
         """Show the run under way below, if that is asked for; once the sweep has ended, the last one stays."""
         run = self._watch.run if self.show_run else None
         name = getattr(run, "run_id", None) or getattr(run, "name", None)
-        if self._view is not None and (not self.show_run or name not in (None, self._view.run_id)):
+        if self._view is not None and not self.show_run:
             self._below.children = ()
             self._view.close()
             self._view = None
-        if run is not None and self._view is None:
-            try:
+        with contextlib.suppress(DcbenchError):  # it has just ended and been removed; the next look finds another
+            if run is not None and self._view is None:
                 self._view = live_run(run, self._watch.root)
-            except DcbenchError:
-                return  # it has just ended and been removed; the next look finds another
-            self._below.children = (self._view,)
+                self._below.children = (self._view,)
+            elif run is not None and self._view is not None and name != self._view.run_id:
+                self._view.turn(run, self._watch.root)
 
     async def _tell_flags(self) -> None:
         """Read the samples of all runs in a thread, as that can take seconds, and say what to know of the result."""
