@@ -48,6 +48,15 @@ def test_axes_have_units(x, y, titles):
     assert axis_titles(figures.plot_runs(SWEEP, x, y)) == titles
 
 
+@pytest.mark.parametrize("name", ["model", "backend"])
+def test_a_run_that_does_not_say_what_it_ran_is_drawn(name):
+    foreign = fake_record("horovod", 2, seed=5)
+    del foreign.spec[name]
+    figure = figures.plot_runs([fake_record("horovod", 2), fake_record("mirrored", 2), foreign])
+    (trace,) = [t for t in figure.data if t.customdata is not None and foreign.run_id in ids(t)]
+    assert "unknown" in trace.name
+
+
 def test_memory_is_in_gib():
     record = fake_record()
     record.metrics["peak_host_bytes"] = 3.0 * 2**30

@@ -243,3 +243,4 @@ def test_images_that_are_too_small_for_a_model_of_keras() -> None:
         inputs.check_fit(RunSpec(model="ResNet50", dataset="synthetic", dataset_args={"shape": unknown}))
     tokens = {"dataset_args": {"shape": [20]}, "model_args": {"vocabulary": 50}}
     inputs.check_fit(RunSpec(model="rnn", dataset="synthetic", **tokens))
+    assert "takes images" in proposed(model="ResNet50", dataset="synthetic", **tokens).problems["model"]

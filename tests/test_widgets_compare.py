@@ -3,6 +3,7 @@
 import dataclasses
 import html
 
+import ipywidgets
 import pytest
 from fake_records import SWEEP, fake_record, fake_sweep
 
@@ -89,11 +90,33 @@ def test_controls_set_traits_and_follow_them(comparer):
     assert comparer.comparison.metric == "step_s"
 
 
+def test_changes_leave_no_widgets_behind(comparer):
+    before = len(ipywidgets.widgets.widget._instances)
+    for metric in ("step_s", "throughput"):
+        comparer.metric = metric
+    comparer.b = comparer.a
+    assert len(ipywidgets.widgets.widget._instances) == before
+
+
+@pytest.mark.parametrize("name", ["model", "backend"])
+def test_a_record_that_does_not_say_what_it_ran_hinders_no_comparison(records, tmp_path, name):
+    foreign = dataclasses.replace(fake_record(), run_id="foreign")
+    foreign.spec = {n: v for n, v in foreign.spec.items() if n != name}
+    lone = widgets.compare_runs([fake_record("horovod", 2), foreign, fake_record("mirrored", 2)])
+    assert any("unknown" in text for text, _ in control(lone, "a").options)
+    for record in [*records, foreign]:
+        (tmp_path / record.run_id).mkdir()
+        store.write(record, tmp_path / record.run_id)
+    (tmp_path / "index.jsonl").unlink()
+    stored = widgets.compare_runs(root=tmp_path)
+    assert stored.sentence == "" and f"has no {html.escape(repr(name))}" in words(stored)[-1]
+
+
 def test_the_same_side_twice_is_said(comparer):
     comparer.b = comparer.a
     assert comparer.comparison is None and comparer.figure is None
     assert comparer.sentence == "a and b are the same configuration; choose another for one of them"
-    assert words(comparer) == []
+    assert words(comparer) == ["", ""]
     comparer.b = "nothing"
     assert "b='nothing' is not a configuration here" in comparer.sentence
 

@@ -4,6 +4,7 @@ import dataclasses
 import html
 import json
 
+import ipywidgets
 import pytest
 from fake_records import SWEEP, fake_record, fake_study, fake_sweep
 
@@ -177,6 +178,43 @@ def test_of_a_table_the_record_is_read_when_it_is_looked_at(tmp_path):
     store.remove(gone, tmp_path)
     explorer.run = gone
     assert explorer.record is None and "there is no run" in words(explorer)
+
+
+def test_looking_at_runs_leaves_no_widgets_behind(explorer, records):
+    explorer.run = records[0].run_id
+    before = len(ipywidgets.widgets.widget._instances)
+    for record in [*records[:4], FAILED]:
+        explorer.run = record.run_id
+    assert len(ipywidgets.widgets.widget._instances) == before
+
+
+@pytest.mark.parametrize(
+    ("part", "value"),
+    [
+        ("spec", {"devices": 2}),
+        ("machine", {"cores": 5}),
+        ("machine", {"gpus": ["x"]}),
+        ("metrics", {"step_s": 10**400}),
+    ],
+)
+def test_a_damaged_record_is_counted_and_named_and_a_look_at_it_is_a_sentence(tmp_path, part, value):
+    for record in fake_study(1):
+        (tmp_path / record.run_id).mkdir()
+        store.write(record, tmp_path / record.run_id)
+    damaged = fake_study(1)[0]
+    explorer = widgets.explore_runs(root=tmp_path)
+    (tmp_path / damaged.run_id / "record.json").write_text(json.dumps(damaged.to_dict() | {part: value}))
+    explorer.run = damaged.run_id
+    assert explorer.record is None and "is damaged" in words(explorer)
+    again = words(widgets.explore_runs(root=tmp_path))
+    assert "7 of 7 runs" in again and "1 record could not be read" in again and damaged.run_id in again
+
+
+def test_an_ok_run_without_throughput_is_a_sentence():
+    explorer = widgets.explore_runs([dataclasses.replace(FAILED, status="ok"), *fake_study(1)])
+    explorer.run = FAILED.run_id
+    facts = next(w for w in every(explorer) if type(w).__name__ == "RunFacts")
+    assert "has no throughput to draw" in facts.sentence
 
 
 def test_the_theme_is_that_of_both_figures(explorer, records):

@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import fcntl
 import math
 import os
 import re
@@ -466,6 +467,23 @@ def test_a_lock_tells_its_holder_only_while_it_is_held(tmp_path):
         other.stdout.readline()
         assert lock.held_by(path) is None  # its owner has not yet written who it is
         other.communicate(b"\n")
+
+
+def test_a_look_at_a_lock_writes_nothing_and_keeps_nobody_waiting(tmp_path, monkeypatch):
+    path, told = tmp_path / "lock", []
+    (tmp_path / "link").symlink_to(path)
+    path.write_text('{"pid": 1}')
+    assert lock.held_by(tmp_path / "link") is None
+    asked, opened = [], os.open
+    monkeypatch.setattr(lock.os, "open", lambda name, flags, *more: asked.append(flags) or opened(name, flags, *more))
+    assert lock.held_by(path) is None and path.read_text() == '{"pid": 1}'
+    assert [flags & os.O_ACCMODE for flags in asked] == [os.O_RDONLY]
+    look = os.open(path, os.O_RDONLY)
+    fcntl.flock(look, fcntl.LOCK_SH)
+    monkeypatch.setattr(lock.time, "sleep", lambda _: fcntl.flock(look, fcntl.LOCK_UN))  # the look is over
+    with lock.measuring("a sweep", lambda: False, told.append, path) as held:
+        assert held and told == []
+    os.close(look)
 
 
 def test_strings_of_records_are_never_markup(tmp_path):

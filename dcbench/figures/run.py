@@ -42,6 +42,8 @@ def plot_run(record: Record) -> Figure:
         raise SpecError(
             f"run {record.run_id!r} has no losses to draw ({record.status}: {record.reason}); choose a completed run"
         )
+    if "throughput" not in record.metrics:
+        raise SpecError(f"run {record.run_id!r} has no throughput to draw; choose another run")
     whole, unit = record.metrics["throughput"], METRICS["throughput"].unit
     made = make_subplots(
         rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.16,

@@ -21,6 +21,7 @@ from dcbench.store import Runs, by_time, tidy
 _UNITS = {"B": ("GiB", 2**-30), "1": ("", 1.0)}  # of a metric: the unit of its axis, and its own in that unit
 _BATCH = "examples a step"
 _FIELD_UNITS = {"global_batch": _BATCH, "batch_per_device": _BATCH, "threads_per_device": "cores"}
+_UNKNOWN = "unknown"  # in place of a backend or a model that a table does not name
 _TICKS, _SPREAD = 8, 16  # values that an axis names one by one, and the largest over the least of a linear one
 _SHARE, _WIDTH = 0.5, 0.06  # of the least gap between values, and of their span: where runs of one value are drawn
 _CROWD = 300  # runs from which on marks are small
@@ -135,7 +136,10 @@ def _points(
     table: pd.DataFrame, across: Axis, up: Axis, log_x: bool, log_y: bool
 ) -> tuple[pd.DataFrame, list[str]]:
     """Return the runs to draw (their row, `x`, `y`, and whether they are `apart`), and what is said of the others."""
-    points = table[["run_id", "backend", "model"]].assign(x=across.values(table), y=up.values(table))
+    kinds = table[["backend", "model"]]
+    points = kinds.where(kinds.notna(), _UNKNOWN).assign(
+        run_id=table["run_id"], x=across.values(table), y=up.values(table)
+    )
     points["apart"] = points["y"].isna() & (table["status"] != "ok")
     whole = points["x"].notna() & (points["y"].notna() | points["apart"])
     above = whole & ((points["x"] > 0) | (not log_x)) & ((points["y"] > 0) | points["apart"] | (not log_y))
@@ -157,7 +161,7 @@ def _add_points(made: go.Figure, points: pd.DataFrame) -> None:
     """Draw the runs of each backend and model, those that were not completed in the strip."""
     several = points["model"].nunique() > 1
     size = 8 if len(points) < _CROWD else 6
-    kinds = sorted(points.groupby(["backend", "model"]), key=lambda kind: (rank(kind[0][0]), kind[0][1]))
+    kinds = sorted(points.groupby(["backend", "model"], dropna=False), key=lambda kind: (rank(kind[0][0]), kind[0][1]))
     for (backend, model), own in kinds:
         name = plain(f"{backend}, {model}" if several else backend)
         for apart, rows in own.groupby("apart"):

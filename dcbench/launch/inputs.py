@@ -76,7 +76,8 @@ def check_fit(spec: RunSpec) -> None:
         return
     of_keras = model in registry.KERAS_APPLICATIONS
     takes = (3,) if of_keras else registry.numbers("model", model, "INPUT_DIMENSIONS")
-    if takes and len(shape) not in takes and "vocabulary" not in spec.model_args:
+    reads_tokens = not of_keras and "vocabulary" in spec.model_args
+    if takes and len(shape) not in takes and not reads_tokens:
         listed = " or ".join(_WORDS[n] for n in takes)
         raise SpecError(f"model {model!r} takes {listed}, dataset {spec.dataset!r} gives {shape}; choose model 'mlp'")
     least = _LEAST_PIXELS.get(model, _LEAST_PIXELS_OF_OTHERS)

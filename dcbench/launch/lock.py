@@ -55,6 +55,9 @@ def measuring(
     _held[mine] = number
     try:
         held, told = _try(number), False
+        if not held and not give_up():  # again before a word: `held_by` may just have looked
+            time.sleep(_POLL_S)
+            held = _try(number)
         while not held and not give_up():
             if not told:
                 on_wait(f"waiting for another measurement on this machine ({_holder(number)}) to end")
@@ -84,12 +87,22 @@ def holder(path: Path) -> str:
 
 
 def held_by(path: Path) -> int | None:
-    """Return the number of the process that holds the lock of a file; None where none does."""
-    if not path.is_file():
+    """
+    Return the number of the process that holds the lock of a file; None where none does, or that cannot be known.
+
+    Notes
+    -----
+    The file is only read. Where the lock is free it is shared for some microseconds, which `measuring` passes over
+    in silence: this answers for other hosts and containers too, where ``/proc/locks`` knows only this one's processes.
+    """
+    try:
+        number = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
         return None
-    number = _open(path)
-    try:  # held for a moment where it is free: whoever comes just then waits a moment too
-        return None if _try(number) else int(json.loads(os.pread(number, 4096, 0))["pid"])
+    try:
+        return None if _try(number, fcntl.LOCK_SH) else int(json.loads(os.pread(number, 4096, 0))["pid"])
+    except OSError:
+        return None  # a file system without locks
     except (ValueError, KeyError, TypeError):
         return None  # its owner has not yet written who it is
     finally:
@@ -108,9 +121,9 @@ def _open(path: Path) -> int:
         return number
 
 
-def _try(number: int) -> bool:
+def _try(number: int, kind: int = fcntl.LOCK_EX) -> bool:
     try:
-        fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(number, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True

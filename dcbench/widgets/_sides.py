@@ -13,6 +13,7 @@ from dcbench.widgets._choices import LONE
 
 _BEGIN = ("model", "backend", "devices")  # how a name begins
 _SHARES = {"batch_per_device": "{} a device", "threads_per_device": "{} cores a device"}
+_UNKNOWN = "unknown"  # in place of a model or a backend that a table does not name
 _USUAL = (("threads_per_device", "1"),)  # not worth a word
 _FIRST = (*_SHARES, "transport", "compression", "knobs", "target_accuracy", "dataset", "precision", "optimizer")
 _NOT_APART = ("seed", *_BEGIN)  # runs of one configuration may differ in their seed
@@ -34,7 +35,8 @@ class Sides:
     """
 
     def __init__(self, runs: pd.DataFrame) -> None:
-        self._runs = runs[~runs["canary"].isin([True])]
+        kept = runs[~runs["canary"].isin([True])]
+        self._runs = kept.assign(**{n: kept[n].where(kept[n].notna(), _UNKNOWN) for n in ("model", "backend")})
         self._sweep = self._runs["sweep"].fillna(LONE)
         self.sweeps = list(dict.fromkeys(self._sweep[::-1])) or [LONE]
         self._found: dict[str, dict[str, pd.DataFrame]] = {}

@@ -18,7 +18,7 @@ from dcbench.widgets._choices import read
 from dcbench.widgets._picks import Picks
 from dcbench.widgets._sides import Sides, counted
 from dcbench.widgets._stage import THEMES, WRAPPED, Stage
-from dcbench.widgets._tables import sentence, table
+from dcbench.widgets._tables import sentence, sentence_text, table_text, unread
 
 _WIDE = {"width": "max-content", "max_width": "100%"}  # layout of a list of long names
 
@@ -79,13 +79,15 @@ class RunComparer(Stage):
         tick = ipywidgets.Checkbox(indent=False, layout={"width": "auto"})
         more = self._row({"allow_unlike": tick, "theme": THEMES})
         tick.description = "allow unlike machines"
-        self._verdict, self._differs = ipywidgets.VBox(), ipywidgets.VBox()
+        self._verdict, self._differs = ipywidgets.HTML(), ipywidgets.HTML()
+        skipped = unread(self._table.attrs.get("skipped", {}))
         self.children = (
             *sides,
             ipywidgets.HBox([lists["metric"], *more.children], layout=WRAPPED),
             self._verdict,
             self._place,
             self._differs,
+            *[sentence(skipped)] * bool(skipped),
         )
 
     def _offered(self, name: str) -> list[Any]:
@@ -107,14 +109,8 @@ class RunComparer(Stage):
         self._comparison = None
         self._show(self._draw)
         found = self._comparison
-        self._verdict.children = () if found is None else (sentence(found.sentence, large=True),)
-        if found is None:
-            self._differs.children = ()
-        elif found.differs.empty:
-            self._differs.children = (sentence("Nothing else that is known of them differs."),)
-        else:
-            rows = found.differs.to_numpy().tolist()
-            self._differs.children = (table("What differs", rows, ("what", found.label_a, found.label_b)),)
+        self._verdict.value = "" if found is None else sentence_text(found.sentence, large=True)
+        self._differs.value = "" if found is None else _differences(found)
 
     def _draw(self) -> figures.Figure:
         if (self.a_sweep, self.a) == (self.b_sweep, self.b):
@@ -129,6 +125,12 @@ class RunComparer(Stage):
             raise SpecError(f"{side}={name!r} is not a configuration here; choose one of the list")
         rows = known[name]
         return rows if self._records is None else [self._records[i] for i in rows.index]
+
+
+def _differences(found: Comparison) -> str:
+    if found.differs.empty:
+        return sentence_text("Nothing else that is known of them differs.")
+    return table_text("What differs", found.differs.to_numpy().tolist(), ("what", found.label_a, found.label_b))
 
 
 def compare_runs(runs: Runs | None = None, root: Path | None = None) -> RunComparer:

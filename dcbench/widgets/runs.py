@@ -20,6 +20,7 @@ from dcbench.widgets._choices import Choices, read
 from dcbench.widgets._picks import Picks
 from dcbench.widgets._run import RunFacts
 from dcbench.widgets._stage import STYLE, THEMES, WRAPPED, Stage
+from dcbench.widgets._tables import sentence, unread
 
 FILTERS = ("model", "dataset", "backend", "devices", "status", "machine", "sweep")
 _WHERE_SEVERAL = ("machine", "sweep")
@@ -103,10 +104,12 @@ class RunExplorer(Stage):
         self._buttons = {step: self._button(step, word) for step, word in ((-1, "previous run"), (1, "next run"))}
         walk = (self._buttons[-1], self._typed, self._buttons[1], self._position)
         self._drawn = ipywidgets.VBox()
+        skipped = unread(self._table.attrs.get("skipped", {}))
         self.children = (
             ipywidgets.HBox([lists[n] for n in labels], layout=WRAPPED),
             ipywidgets.HBox(look, layout=WRAPPED),
             self._note,
+            *[sentence(skipped)] * bool(skipped),
             self._drawn,
             ipywidgets.HBox(walk, layout=WRAPPED),
             self._facts,
