@@ -567,3 +567,15 @@ def test_mpirun_that_fails_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     record = handle.result(LIMIT_S)
     assert record.status == "failed" and "mpirun ended with exit status 5" in record.reason
     assert "no slots" in (handle.run_dir / "mpirun.log").read_text()
+
+
+def test_a_run_that_is_watched_logs_no_more_what_it_waits_for(caplog: pytest.LogCaptureFixture) -> None:
+    told: list[str] = []
+    logged, asked = start(), run(RunSpec(model_args={"do": "train"}), on_wait=told.append, _entry=STAND_IN)
+    for handle in (logged, asked):
+        handle.result(LIMIT_S)
+        handle.quiet()
+    caplog.clear()
+    logged._waiting("waiting for another")
+    asked._waiting("waiting for another")
+    assert not caplog.records and told[-1] == f"run {asked.run_id}: waiting for another"

@@ -47,7 +47,7 @@ def controls(explorer):
 
 def shown(explorer):
     """Return what the front end is told to show."""
-    (output,) = explorer.children[-1].outputs
+    (output,) = explorer.children[-2].outputs
     return output["data"]
 
 
@@ -258,7 +258,7 @@ def test_runs_that_all_failed_say_why(losses):
 
 def test_a_failed_run_is_counted(sweep):
     explorer = widgets.explore_scaling([*fake_study(), fake_record("horovod", 2, seed=9, status="failed")])
-    assert explorer.children[-2].value == "22 runs of 7 configurations, 1 not completed"
+    assert explorer.children[-3].value == "22 runs of 7 configurations, 1 not completed"
 
 
 def test_a_missing_base_says_which_run_to_make(sweep):

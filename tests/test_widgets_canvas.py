@@ -97,7 +97,7 @@ def test_a_view_that_is_opened_takes_the_width_of_its_page(sent: list[Any]) -> N
 
 
 def test_it_offers_no_upload() -> None:
-    assert Canvas(line(1)).children[0]._config == figures.CONFIG
+    assert Canvas(line(1)).children[0]._config == {**figures.CONFIG, "responsive": True}
 
 
 @pytest.mark.parametrize("first", [line(1, 2, 3), figures.Figure()])

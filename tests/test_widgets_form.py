@@ -169,7 +169,7 @@ def test_a_run_is_started_shown_and_ends_in_the_record(runs) -> None:
             made._run_button.click()
             assert buttons(made) == (False, True)
             assert made.view.run_id == made.handle.run_id
-            assert made.children[-1].children == (made.view,)
+            assert made.children[-2].children == (made.view,)
             await ended(made)
             assert made.record.ok and made.record.run_id == made.handle.run_id
             assert made._note.value.count(f"run {made.handle.run_id}: ok") == 1

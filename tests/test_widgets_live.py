@@ -280,3 +280,19 @@ def test_what_a_record_says_is_shown_as_text() -> None:
     view = widgets.live_run(record)
     html = [w.value for w in view._summary.children]
     assert "<script>" not in "".join(html) and "&lt;script&gt;" in "".join(html)
+
+
+def test_another_process_that_trains_comes_before_newer_runs_that_wait_or_have_ended(tmp_path: Path) -> None:
+    training, waiting, ended = sorted(make(tmp_path) for _ in range(3))
+    for run_dir in (training, waiting):
+        (run_dir / "record.json").unlink(missing_ok=True)
+    (waiting / "events.jsonl").unlink(missing_ok=True)
+    (training / "events.jsonl").touch()
+    (ended / "record.json").write_text("{}")
+    assert live._newest(tmp_path) == training
+    (training / "events.jsonl").unlink()
+    assert live._newest(tmp_path) == waiting
+    about = json.loads((waiting / "owner.json").read_text())
+    for run_dir in (training, waiting):
+        (run_dir / "owner.json").write_text(json.dumps(about | {"start_ticks": 1}))
+    assert live._newest(tmp_path) == ended

@@ -221,7 +221,9 @@ def _step_heading(watch: Watch) -> str:
     if watch.straggler is not None:
         rank, times = watch.straggler
         return f"Step time: rank {rank} is {times:.2g} × the others"
-    return "Step time by rank" if len(watch.step_times) > 1 else "Step time"
+    stride = max((t.at_most(MOST_POINTS).stride for t in watch.step_times.values()), default=1)
+    mean = f", mean of {stride} steps" if stride > 1 else ""  # peaks of single steps are lower then
+    return ("Step time by rank" if len(watch.step_times) > 1 else "Step time") + mean
 
 
 def _memory_heading(watch: Watch, use: Sequence[Use]) -> str:

@@ -123,6 +123,11 @@ class Handle(Waiting[Record]):
         """End the run early; its record keeps what was done."""
         self._stop.set("cancelled")
 
+    def quiet(self) -> None:
+        """Log no more what it waits for, as somebody shows it; an `on_wait` that was given is still called."""
+        if self._on_wait == _log.warning:
+            self._on_wait = _say_nothing
+
     def events(self) -> Iterator[dict[str, Any]]:
         """
         Yield the run's events as they come, until it ends.
@@ -226,6 +231,10 @@ class Handle(Waiting[Record]):
             self.status = "failed"
             if not self._future.done():
                 self._future.set_exception(error)
+
+
+def _say_nothing(_sentence: str) -> None:
+    """Take the place of a log."""
 
 
 def _pack(spec: RunSpec) -> bytes:

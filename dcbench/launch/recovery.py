@@ -60,7 +60,7 @@ def recover(root: Path | None = None) -> list[Record]:
             if about is None or store.is_owned(run_dir) or (run_dir / RECORD_FILE).exists():
                 continue  # asked in this order: what has ended can write no record any more
             record = _record(run_dir, about)
-            store.write(record, run_dir)
+            store.write(Record.from_dict(record.to_dict()), run_dir)  # what cannot be read is not written
             found.append(record)
     return found
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import contextlib
 import logging
 import os
 import statistics
@@ -16,16 +15,14 @@ from typing import Any
 
 from dcbench import hardware, store
 from dcbench.errors import StoreError
-from dcbench.launch import lock
 from dcbench.launch.handle import WORKER, Handle, run  # registers its end of process first, so that ours comes before
 from dcbench.launch.waiting import Waiting
 from dcbench.record import Record
 from dcbench.spec import RunSpec
-from dcbench.sweeps import checks, order
+from dcbench.sweeps import checks, holding, order
 from dcbench.sweeps.outcome import Progress, SweepResult
 
 MOST_REPEATS = 10_000
-LOCK_LIMIT_S = 5.0  # a sweep that was cancelled is still ending
 _log = logging.getLogger("dcbench")
 _sweeps: weakref.WeakSet[Sweep] = weakref.WeakSet()
 
@@ -94,8 +91,8 @@ def sweep(
 
 def running_sweep(sweep_id: str | None = None) -> Sweep | None:
     """Return the sweep of that name, or any, the newest first, if this process makes it and it is under way."""
-    under_way = sorted((s for s in list(_sweeps) if not s.done), key=lambda s: s.sweep_id, reverse=True)
-    return next((s for s in under_way if sweep_id in (None, s.sweep_id)), None)
+    found = (s for s in list(_sweeps) if not s.done and sweep_id in (None, s.sweep_id))
+    return max(found, key=lambda s: s.sweep_id, default=None)
 
 
 class Sweep(Waiting[SweepResult]):
@@ -127,7 +124,7 @@ class Sweep(Waiting[SweepResult]):
         self._lock = threading.RLock()
         self._stopped = ""
         self._current: tuple[Handle, float] | None = None
-        self._held = _hold(key, self.root)
+        self._held = holding.hold(key, self.root)
         try:
             self._plan(planned, resume)
         except BaseException:
@@ -184,6 +181,10 @@ class Sweep(Waiting[SweepResult]):
         other = statistics.median(typical.values())
         expected = [typical.get(spec_hash, other) for spec_hash in left]
         return sum(expected) - min(passed_s, *expected[:1]) if expected else 0.0
+
+    def quiet(self) -> None:
+        """Log no more what its runs wait for, as somebody shows it; an `on_wait` that was given is still called."""
+        self._how |= {"on_wait": lambda sentence: None} if self._how["on_wait"] == _log.warning else {}
 
     def cancel(self, after_run: bool = False) -> None:
         """
@@ -259,33 +260,6 @@ class Sweep(Waiting[SweepResult]):
                 raise
             records = []  # it was stopped before its first run
         return SweepResult.from_records(records, self.sweep_id, early)
-
-
-def lock_path(key: str, root: Path) -> Path:
-    """Return the file that is locked while a sweep is made."""
-    return root / f".sweep-{key}.lock"
-
-
-def _hold(key: str, root: Path) -> contextlib.ExitStack:
-    """Be the only one at work on a sweep, until the returned stack is closed."""
-    path, waiting_since_s = lock_path(key, root), list[float]()
-
-    def give_up() -> bool:
-        return bool(waiting_since_s) and time.monotonic() > waiting_since_s[0] + LOCK_LIMIT_S
-
-    def wait(sentence: str) -> None:
-        waiting_since_s.append(time.monotonic())
-
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        with contextlib.ExitStack() as stack:
-            if stack.enter_context(lock.measuring("the sweep", give_up, wait, path)):
-                return stack.pop_all()
-        owner = lock.holder(path)
-    except OSError as error:
-        why = (error.strerror or str(error)).lower()
-        raise StoreError(f"cannot keep a sweep in {root}: {why}; make that folder writable") from error
-    raise StoreError(f"{owner} has the same configurations and is under way in {root}; wait for its end or cancel it")
 
 
 def _end_all() -> None:

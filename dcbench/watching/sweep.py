@@ -14,7 +14,7 @@ from dcbench.launch import lock
 from dcbench.store.index import run_directories
 from dcbench.store.runs import RECORD_FILE, read_json
 from dcbench.store.table import SAMPLES
-from dcbench.sweeps import SweepResult, running
+from dcbench.sweeps import SweepResult, holding, running
 from dcbench.sweeps.order import OPEN
 from dcbench.sweeps.outcome import Progress
 from dcbench.watching.run import UNDER_WAY
@@ -134,7 +134,7 @@ class SweepWatch:
 
     def _holder(self) -> int | None:
         """Return the process that makes the sweep; what a record calls its key may be anything."""
-        return lock.held_by(running.lock_path(self.key, self.root)) if store.is_run_id(self.key) else None
+        return lock.held_by(holding.lock_path(self.key, self.root)) if store.is_run_id(self.key) else None
 
     def _ask(self, handle: Sweep) -> None:
         self.progress, self.run = handle.progress, handle.running

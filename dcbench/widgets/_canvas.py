@@ -74,7 +74,7 @@ class Canvas(ipywidgets.VBox):
     def _place(self, figure: figures.Figure) -> None:
         self._drawn: figures.Figure | None = figure  # None where the widget has been changed since
         self._widget = Plot(figure)
-        self._widget._config = dict(figures.CONFIG)
+        self._widget._config = {**figures.CONFIG, "responsive": True}
         self._listen()
         self._widget._view_count = 0  # counts the views of it from now on
         self._widget.observe(self._seen, "_view_count")

@@ -11,6 +11,7 @@ from plotly.io.base_renderers import PlotlyRenderer
 
 from dcbench import figures
 from dcbench.errors import DcbenchError
+from dcbench.widgets._page import View
 
 THEMES = ("light", "dark")
 STYLE = {"description_width": "initial"}  # of a control: its label is never cut off
@@ -18,7 +19,7 @@ PICK = {"width": "max-content", "max_width": "26em"}  # layout of a list to pick
 WRAPPED = {"flex_flow": "row wrap", "align_items": "center", "grid_gap": "2px 16px"}  # layout of a row of controls
 
 
-class Stage(ipywidgets.VBox):
+class Stage(View):
     """
     A place for one figure; controls go above it.
 

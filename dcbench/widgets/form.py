@@ -20,6 +20,7 @@ from dcbench.launch.proposal import Proposal, unavailable
 from dcbench.record import Record
 from dcbench.spec import PRECISIONS, RunSpec, fields
 from dcbench.widgets._front import Homed, ticking
+from dcbench.widgets._page import View
 from dcbench.widgets._stage import WRAPPED
 from dcbench.widgets.live import LiveRun, live_run
 
@@ -34,7 +35,7 @@ _STYLE = {"description_width": "8.5em"}
 _WIDE = {"width": "auto"}
 
 
-class LaunchForm(Homed, ipywidgets.VBox):
+class LaunchForm(Homed, View):
     """
     Fields of a run, the same run as Python and as a command, Run and Stop; each trait is a field, and can be set.
 

@@ -18,21 +18,25 @@ from dcbench import figures, launch, store
 from dcbench.errors import SpecError, StoreError
 from dcbench.figures.live import live_parts
 from dcbench.launch import Handle
+from dcbench.launch.watchdog import EVENTS
 from dcbench.metrics import rough
 from dcbench.record import Record
 from dcbench.store.index import run_directories
+from dcbench.store.runs import RECORD_FILE
 from dcbench.terminal import clean
 from dcbench.watching import UNDER_WAY, Use, Watch
 from dcbench.widgets._canvas import Canvas
 from dcbench.widgets._front import PERIOD_S, has_front_end
 from dcbench.widgets._living import Living, close_parts
+from dcbench.widgets._page import View
 from dcbench.widgets._stage import PICK, STYLE, THEMES, WRAPPED
 from dcbench.widgets._summary import summary, used
 
+MOST_LOOKED_AT = 1000  # of the newest runs, for one that another process makes
 USE_EVERY_S = 1.0  # memory and cores are looked at this often
 
 
-class LiveRun(Living[Record], ipywidgets.VBox):
+class LiveRun(Living[Record], View):
     """
     A run as it stands, brought up to date while it is under way.
 
@@ -155,6 +159,8 @@ class LiveRun(Living[Record], ipywidgets.VBox):
 
     def _watch_run(self, watch: Watch, handle: Handle | None, period_s: float) -> None:
         self._watch, self._handle = watch, handle
+        if isinstance(handle, Handle):
+            handle.quiet()  # the view says it
         self._use: list[Use] = []
         self._used_s = -math.inf
         self._sent: list[tuple[int, dict[str, Any]]] = []  # nothing of this run, so that all of it is drawn
@@ -263,10 +269,13 @@ def _found(run: Handle | Record | str | Path, root: Path | None) -> tuple[Watch,
 
 
 def _newest(root: Path | None) -> Handle | Path:
-    """Return the newest run that this process makes, else the newest of all."""
+    """Return the newest run that this process makes, else the newest that another makes, else the newest of all."""
     known = run_directories(root or store.root())[::-1]
-    under_way = (launch.running(run_dir.name) for run_dir in known)
-    found: Handle | Path | None = next((handle for handle in under_way if handle is not None), next(iter(known), None))
-    if found is None:
+    if not known:
         raise StoreError(f"there is no run in {root or store.root()}; make one with dcbench.run")
-    return found
+    mine = (launch.running(run_dir.name) for run_dir in known)
+    if (handle := next((h for h in mine if h is not None), None)) is not None:
+        return handle
+    under_way = [d for d in known[:MOST_LOOKED_AT] if not (d / RECORD_FILE).exists() and store.is_owned(d)]
+    training = [d for d in under_way if (d / EVENTS).exists()]  # the others wait for the machine
+    return next(iter((*training, *under_way, *known)))

@@ -64,6 +64,8 @@ class LiveSweep(Living[SweepResult], Stage):
         self._listed_runs, self._drawn_runs, self._draw_at_s = -1, -1, 0.0
         self._later: asyncio.Task[None] | None = None
         self.sweep_id = watch.sweep_id
+        if watch.handle is not None:
+            watch.handle.quiet()  # the view says it
         self._make_parts()
         self.observe(lambda _change: self._at_home(self._draw), "theme")
         self.observe(lambda _change: self._at_home(self._show_run), "show_run")

@@ -167,6 +167,11 @@ def test_keys_alone_fill_in_the_form_and_start_a_run(lab, form, server):
     keyboard = lab.page.keyboard
     focused = "() => { const e = document.activeElement; return e.labels?.[0]?.textContent || e.textContent; }"
     form.get_by_label("model").focus()
+    until(lambda: lab.page.evaluate("() => document.activeElement.hasAttribute('data-lm-suppress-shortcuts')"), "keys")
+    for key in ("m", "d", "d", "x", "0", "0"):  # commands of JupyterLab: another kind of cell, delete, cut, restart
+        keyboard.press(key)
+    assert form.get_by_label("model").is_visible() and not lab.page.locator(".jp-Dialog").count()
+    form.get_by_label("model").select_option("mlp")
     passed = []
     while (name := lab.page.evaluate(focused).strip()) != "Run":
         passed.append(name)
@@ -186,6 +191,12 @@ def test_keys_alone_fill_in_the_form_and_start_a_run(lab, form, server):
     assert ended(run_dir, "ok")["spec"]["steps"] == 30
     form.get_by_text("Throughput", exact=True).first.wait_for()
     lab.picture_all("form after a run")
+    drawn, size = form.locator(".js-plotly-plot .main-svg").first, lab.page.viewport_size
+    wide_px = drawn.bounding_box()["width"]
+    lab.page.set_viewport_size({"width": size["width"] - 250, "height": size["height"]})
+    until(lambda: drawn.bounding_box()["width"] < wide_px - 100, "a narrower figure")
+    lab.page.set_viewport_size(size)
+    until(lambda: drawn.bounding_box()["width"] > wide_px - 10, "the figure as wide as before")
     lab.clear()
 
 
