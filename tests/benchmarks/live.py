@@ -15,7 +15,7 @@ import numpy as np
 import psutil
 from kernel import Kernel
 
-PAIRS = 45
+PAIRS = 75
 BLOCK_S, SETTLING_S = 2.0, 0.5  # of each block, what comes first is left out: the view is opened or closed then
 IDLE_S, WATCHED_S = 10.0, 20.0
 START_LIMIT_S = 600.0  # another measurement may have to end first
