@@ -17,6 +17,7 @@ from dcbench import store
 from dcbench.launch import recovery
 
 HERE = Path(__file__).parent
+SWEEP = {"id": "20260102T030000-abcdef", "key": "0" * 16, "seed": 0, "round": 1, "place": 3, "canary": False}
 DRIVER = """
 import sys
 sys.path.insert(0, {here!r})
@@ -33,7 +34,7 @@ for event in run.events():
 def abandoned(tmp_path: Path) -> Path:
     """A run of a process that has ended."""
     record = fake_record("horovod", 2)
-    run_dir = store.create(record.spec, record.spec_hash, tmp_path)
+    run_dir = store.create(record.spec, record.spec_hash, tmp_path, SWEEP)
     with subprocess.Popen(["true"]) as gone:
         pass
     (run_dir / "owner.json").write_text(json.dumps(store.owner(run_dir) | {"pid": gone.pid}))
@@ -67,7 +68,7 @@ def test_what_was_done_is_in_the_record(abandoned: Path) -> None:
     [record] = recovery.recover(abandoned.parent)
     assert record.rank_loss.tolist() == [[2.0, 1.5], [2.0, 1.5]]
     assert record.duration_s >= 0 and record.started_utc.startswith("20")
-    assert "put together afterwards" in record.flags[0]
+    assert "put together afterwards" in record.flags[0] and record.sweep == SWEEP
 
 
 @pytest.mark.parametrize("name", ["spec.json", "owner.json"])

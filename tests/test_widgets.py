@@ -8,6 +8,7 @@ import sys
 import pandas as pd
 import pytest
 from fake_records import fake_record, fake_study, fake_sweep
+from widget_parts import controls
 
 from dcbench import figures, store, widgets
 from dcbench.errors import SpecError
@@ -32,17 +33,6 @@ def losses(sweep):
 
 def renamed(records, **fields):
     return [dataclasses.replace(r, spec=r.spec | fields) for r in records]
-
-
-def controls(explorer):
-    """Return every control by its label, as a browser shows it."""
-    found, waiting = {}, list(explorer.children)
-    while waiting:
-        one = waiting.pop()
-        waiting += getattr(one, "children", ())
-        if getattr(one, "description", ""):
-            found[one.description] = one
-    return found
 
 
 def shown(explorer):

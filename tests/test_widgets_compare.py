@@ -6,6 +6,7 @@ import html
 import ipywidgets
 import pytest
 from fake_records import SWEEP, fake_record, fake_sweep
+from widget_parts import controls, every
 
 from dcbench import comparison, figures, store, widgets
 from dcbench.errors import SpecError
@@ -23,16 +24,6 @@ def comparer(records):
     return widgets.compare_runs(records)
 
 
-def every(widget):
-    yield widget
-    for child in getattr(widget, "children", ()):
-        yield from every(child)
-
-
-def control(comparer, description):
-    return next(w for w in every(comparer) if getattr(w, "description", "") == description)
-
-
 def words(comparer):
     return [w.value for w in every(comparer) if type(w).__name__ == "HTML"]
 
@@ -47,8 +38,8 @@ def of(records, backend, devices, batch):
 
 
 def test_both_lists_hold_the_configurations_with_their_runs(comparer, records):
-    offered = [text for text, _ in control(comparer, "a").options]
-    assert offered == [text for text, _ in control(comparer, "b").options]
+    offered = [text for text, _ in controls(comparer)["a"].options]
+    assert offered == [text for text, _ in controls(comparer)["b"].options]
     assert len(offered) == 14 and len(set(offered)) == 14
     assert "horovod × 2, 64 a device (5 runs)" in offered  # the canaries are not counted
     assert sum(text.startswith("single × 1, 32") for text in offered) == 1
@@ -80,13 +71,13 @@ def test_the_verdict_comes_first_and_the_figure_is_that_of_the_comparison(compar
 
 
 def test_controls_set_traits_and_follow_them(comparer):
-    control(comparer, "b").index = 0
+    controls(comparer)["b"].index = 0
     assert comparer.b == "single × 1, 32 a device"
     comparer.a = "independent × 1, 32 a device"
-    assert control(comparer, "a").label == "independent × 1, 32 a device (5 runs)"
-    metrics = [text for text, _ in control(comparer, "metric").options]
+    assert controls(comparer)["a"].label == "independent × 1, 32 a device (5 runs)"
+    metrics = [text for text, _ in controls(comparer)["metric"].options]
     assert "Median step time (s)" in metrics and "Test accuracy" not in metrics
-    control(comparer, "metric").index = metrics.index("Median step time (s)")
+    controls(comparer)["metric"].index = metrics.index("Median step time (s)")
     assert comparer.comparison.metric == "step_s"
 
 
@@ -103,7 +94,7 @@ def test_a_record_that_does_not_say_what_it_ran_hinders_no_comparison(records, t
     foreign = dataclasses.replace(fake_record(), run_id="foreign")
     foreign.spec = {n: v for n, v in foreign.spec.items() if n != name}
     lone = widgets.compare_runs([fake_record("horovod", 2), foreign, fake_record("mirrored", 2)])
-    assert any("unknown" in text for text, _ in control(lone, "a").options)
+    assert any("unknown" in text for text, _ in controls(lone)["a"].options)
     for record in [*records, foreign]:
         (tmp_path / record.run_id).mkdir()
         store.write(record, tmp_path / record.run_id)
@@ -128,7 +119,7 @@ def test_a_side_without_a_completed_run_is_said(records):
     comparer = widgets.compare_runs(failed)
     assert (comparer.a, comparer.b) == ("mirrored × 2, 32 a device", "independent × 2, 32 a device")
     comparer.b = "horovod × 2, 32 a device"
-    assert control(comparer, "b").label == "horovod × 2, 32 a device (5 runs, 5 not completed)"
+    assert controls(comparer)["b"].label == "horovod × 2, 32 a device (5 runs, 5 not completed)"
     assert comparer.sentence.startswith("b has no completed run with 'throughput' (5 runs left out")
 
 
@@ -140,7 +131,7 @@ def test_unlike_machines_need_the_tick():
     comparer = widgets.compare_runs([*here, *there])
     assert comparer.a == "horovod × 2, 2 × Example CPU cores" and comparer.b == "horovod × 2, 9 × Other CPU cores"
     assert "which are unlike machines" in comparer.sentence
-    control(comparer, "allow unlike machines").value = True
+    controls(comparer)["allow unlike machines"].value = True
     assert comparer.sentence == "" and "UNLIKE MACHINES" in comparer.figure.layout.title.text
     assert "9 × Other CPU cores" in words(comparer)[1]
 
@@ -156,7 +147,7 @@ def test_sweeps_are_compared_where_there_are_several(records):
     assert (comparer.a_sweep, comparer.b_sweep) == ("later", "later")
     comparer.a_sweep, comparer.b = SWEEP, comparer.a
     assert comparer.comparison.ratio.value == pytest.approx(2)
-    assert [text for text, _ in control(comparer, "sweep of a").options] == ["later", SWEEP]
+    assert [text for text, _ in controls(comparer)["sweep of a"].options] == ["later", SWEEP]
 
 
 def test_of_values_that_differ_as_few_as_needed_are_in_a_name():
@@ -166,7 +157,7 @@ def test_of_values_that_differ_as_few_as_needed_are_in_a_name():
         for k in range(2)
     ]
     runs = [dataclasses.replace(r, run_id=f"run-{k}") for k, r in enumerate(runs)]
-    names = [text for text, _ in control(widgets.compare_runs(runs), "a").options]
+    names = [text for text, _ in controls(widgets.compare_runs(runs))["a"].options]
     assert names == [
         "single × 1, learning_rate=0.1 (2 runs)",
         "single × 1, target_accuracy=0.9, learning_rate=0.1 (2 runs)",

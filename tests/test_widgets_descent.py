@@ -1,6 +1,7 @@
 """The explorer of gradient descent: controls follow the problem, and show what `descend` gives."""
 
 import pytest
+from widget_parts import controls
 
 from dcbench import descent, widgets
 from dcbench.errors import SpecError
@@ -9,10 +10,6 @@ from dcbench.errors import SpecError
 @pytest.fixture
 def explorer():
     return widgets.explore_descent({"line": descent.linear(), "wave": descent.sine()})
-
-
-def controls(explorer):
-    return {c.description: c for row in explorer.children[:2] for c in row.children}
 
 
 def test_it_shows_the_descent_of_its_choices(explorer):

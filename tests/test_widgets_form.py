@@ -167,7 +167,10 @@ def test_a_run_is_started_shown_and_ends_in_the_record(runs) -> None:
         assert made.record is None
         for number in range(2):
             made._run_button.click()
-            assert buttons(made) == (False, True)
+            made.steps = str(number + 3)  # typed before, but told after the click
+            while not made._under_way():
+                await asyncio.sleep(0.01)
+            assert buttons(made) == (False, True) and made.handle.spec.steps == number + 3
             assert made.view.run_id == made.handle.run_id
             assert made.children[-2].children == (made.view,)
             await ended(made)

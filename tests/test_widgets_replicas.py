@@ -1,6 +1,7 @@
 """The explorer of copies: its controls are its traits, and it shows what `replicas.train` gives."""
 
 import pytest
+from widget_parts import controls
 
 from dcbench import descent, replicas, widgets
 
@@ -8,10 +9,6 @@ from dcbench import descent, replicas, widgets
 @pytest.fixture
 def explorer():
     return widgets.explore_replicas({"line": descent.linear(), "wave": descent.sine()}, 0.05, 60)
-
-
-def controls(explorer):
-    return {c.description: c for c in explorer.children[0].children}
 
 
 def test_it_shows_the_copies_of_its_choices(explorer):

@@ -7,6 +7,7 @@ import json
 import ipywidgets
 import pytest
 from fake_records import SWEEP, fake_record, fake_study, fake_sweep
+from widget_parts import controls, every
 
 from dcbench import figures, store, widgets
 from dcbench.errors import SpecError
@@ -23,16 +24,6 @@ def records():
 @pytest.fixture
 def explorer(records):
     return widgets.explore_runs(records)
-
-
-def every(widget):
-    yield widget
-    for child in getattr(widget, "children", ()):
-        yield from every(child)
-
-
-def control(explorer, description):
-    return next(w for w in every(explorer) if getattr(w, "description", "") == description)
 
 
 def words(explorer):
@@ -74,28 +65,28 @@ def test_filters_choose_runs_and_the_figure_is_theirs(explorer, records):
 
 def test_lists_count_the_runs_that_each_choice_would_leave(explorer, records):
     explorer.model = "mlp"
-    offered = [text for text, _ in control(explorer, "backend").options]
+    offered = [text for text, _ in controls(explorer)["backend"].options]
     mlp = [r for r in records if r.spec["model"] == "mlp"]
     assert offered[0] == f"all ({len(mlp)})"
     assert f"horovod ({sum(r.spec['backend'] == 'horovod' for r in mlp)})" in offered
-    assert [t for t, _ in control(explorer, "model").options] == [
+    assert [t for t, _ in controls(explorer)["model"].options] == [
         f"all ({len(records)})", f"cnn ({len(records) - len(mlp)})", f"mlp ({len(mlp)})"
     ]  # fmt: skip
 
 
 def test_a_list_sets_its_trait_and_follows_it(explorer):
-    control(explorer, "backend").index = 3
+    controls(explorer)["backend"].index = 3
     assert explorer.backend == "horovod"
     explorer.backend = "mirrored"
-    assert control(explorer, "backend").label.startswith("mirrored (")
+    assert controls(explorer)["backend"].label.startswith("mirrored (")
     explorer.backend = None
-    assert control(explorer, "backend").label.startswith("all (")
-    control(explorer, "log y").value = True
+    assert controls(explorer)["backend"].label.startswith("all (")
+    controls(explorer)["log y"].value = True
     assert explorer.figure.layout.yaxis.type == "log"
 
 
 def test_axes_can_be_any_number_that_some_run_has(explorer):
-    offered = [text for text, _ in control(explorer, "y axis").options]
+    offered = [text for text, _ in controls(explorer)["y axis"].options]
     assert {"Median step time (s)", "Peak host memory (GiB)", "Devices"} <= set(offered)
     assert "Test accuracy" not in offered  # of no run here
     explorer.x, explorer.y = "devices", "step_s"
@@ -117,7 +108,7 @@ def test_a_click_shows_the_run_behind_the_mark(explorer, records):
     chosen = next(r for r in records if r.spec["backend"] == "mirrored" and r.spec["devices"] == 2)
     click(explorer, chosen.run_id)
     assert explorer.run == chosen.run_id and explorer.record == chosen
-    assert control(explorer, "run").value == chosen.run_id
+    assert controls(explorer)["run"].value == chosen.run_id
     said = words(explorer)
     for text in ("2 × Example CPU cores", "node-1", "2.21.0", "mirrored", f"{chosen.metrics['throughput']:,.0f}"):
         assert text in said
@@ -145,7 +136,7 @@ def test_a_run_that_failed_says_why(explorer):
 def test_the_buttons_go_from_run_to_run_in_time(explorer):
     explorer.model = "mlp"
     order = explorer.selected["run_id"].tolist()
-    before, after = control(explorer, "previous run"), control(explorer, "next run")
+    before, after = controls(explorer)["previous run"], controls(explorer)["next run"]
     before.click()
     assert explorer.run == order[-1] and after.disabled
     before.click()
@@ -158,12 +149,12 @@ def test_the_buttons_go_from_run_to_run_in_time(explorer):
 
 
 def test_a_typed_id_is_looked_up_and_a_wrong_one_is_said(explorer, records):
-    control(explorer, "run").value = records[7].run_id
+    controls(explorer)["run"].value = records[7].run_id
     assert explorer.record == records[7]
-    control(explorer, "run").value = records[7].run_id[:-1] + "x"
+    controls(explorer)["run"].value = records[7].run_id[:-1] + "x"
     assert explorer.record is None
     assert html.escape("x' is not among these; did you mean '") in words(explorer)
-    control(explorer, "run").value = ""
+    controls(explorer)["run"].value = ""
     assert "Click a mark" in words(explorer)
 
 

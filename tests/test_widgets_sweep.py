@@ -15,6 +15,7 @@ import types
 
 import pytest
 from fake_records import fake_record
+from widget_parts import controls
 
 import dcbench
 from dcbench import RunSpec, SpecError, StoreError, store
@@ -100,16 +101,6 @@ def end_runs(sweep, workshop, count):
         done, now = sweep.progress.done, workshop.now
         now.end()
         until(lambda d=done, n=now: sweep.done or (sweep.progress.done > d and sweep.running not in (None, n)))
-
-
-def controls(view):
-    found, waiting = {}, list(view.children)
-    while waiting:
-        one = waiting.pop()
-        waiting += getattr(one, "children", ())
-        if getattr(one, "description", ""):
-            found[one.description] = one
-    return found
 
 
 def hidden(view):

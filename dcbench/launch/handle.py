@@ -107,7 +107,7 @@ class Handle(Waiting[Record]):
         self._environment = environment.base(spec)
         payload = _pack(spec)
         described = spec.to_dict()
-        self.run_dir = store.create(described, spec.hash, root).resolve()
+        self.run_dir = store.create(described, spec.hash, root, sweep).resolve()
         self.run_id = self.run_dir.name
         self._job = Job(spec, described, payload, where, transport, entry, self.run_dir)
         self.status = "starting"

@@ -7,6 +7,7 @@ import logging
 import socket
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from dcbench import hardware, store
 from dcbench.errors import DcbenchError, StoreError
@@ -65,7 +66,7 @@ def recover(root: Path | None = None) -> list[Record]:
     return found
 
 
-def _record(run_dir: Path, about: dict[str, object]) -> Record:
+def _record(run_dir: Path, about: dict[str, Any]) -> Record:
     asked = read_json(run_dir / "spec.json")
     if not isinstance(asked, dict):
         raise StoreError(f"the specification of run {run_dir.name!r} is damaged")
@@ -85,5 +86,6 @@ def _record(run_dir: Path, about: dict[str, object]) -> Record:
         machine=hardware.inspect_machine().to_dict() if here else {},
         flags=["this record was put together afterwards, from the files of the run"],
         samples=assemble.samples(events),
+        sweep=about.get("sweep") or {},
         path=str(run_dir),
     )

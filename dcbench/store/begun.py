@@ -15,7 +15,9 @@ from dcbench.store.runs import base_of, encoded, explained, new_id, read_json, w
 OWNER_FILE = "owner.json"
 
 
-def create(spec: Mapping[str, Any], spec_hash: str, root: Path | None = None) -> Path:
+def create(
+    spec: Mapping[str, Any], spec_hash: str, root: Path | None = None, sweep: Mapping[str, Any] | None = None
+) -> Path:
     """
     Make the directory of a new run: ``spec.json`` and, of the process that makes it, ``owner.json``.
 
@@ -26,6 +28,8 @@ def create(spec: Mapping[str, Any], spec_hash: str, root: Path | None = None) ->
     spec_hash : str
     root : Path, optional
         Folder of all runs.
+    sweep : mapping, optional
+        The run's place in a sweep, kept beside its owner until the record has it.
 
     Returns
     -------
@@ -44,7 +48,7 @@ def create(spec: Mapping[str, Any], spec_hash: str, root: Path | None = None) ->
         run_dir.mkdir()
     try:
         write_atomically(run_dir / "spec.json", encoded({**spec, "spec_hash": spec_hash}, indent=1))
-        write_atomically(run_dir / OWNER_FILE, encoded(_this_process()))
+        write_atomically(run_dir / OWNER_FILE, encoded(_this_process() | {"sweep": dict(sweep or {})}))
     except BaseException:
         shutil.rmtree(run_dir, ignore_errors=True)
         raise

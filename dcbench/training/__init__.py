@@ -154,23 +154,27 @@ class Training:
 
         To be called after all that counts, and once the results have been handed over.
         """
-        spec, first = self.spec, self.place.rank == 0
-        folder = logs_dir(self.place.run_dir)
-        try:
-            if spec.tensorboard:
-                self.report("writing logs")
-                self.backend.barrier("logs")
-                if first:
-                    events, _ = store.read_events(Path(self.place.run_dir) / "events.jsonl")
-                    logs.write_scalars(logs.read(events, logs.epoch_s()), spec, folder)
-            if spec.profile_steps:
-                self.report("profiling")
-                iterator = self._iterator(spec.profile_steps + self.stepper.steps_per_call)
-                logs.profile(self.stepper, iterator, spec.profile_steps, folder if first else None)
-        except Exception as error:
-            reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-            return [f"logs for TensorBoard are incomplete ({reason})"]
-        return []
+        asked = [(self.spec.tensorboard, self._write_curves), (self.spec.profile_steps, self._profile)]
+        said = []
+        for act in (act for wanted, act in asked if wanted):  # each by itself, as other ranks wait for this one
+            try:
+                act(logs_dir(self.place.run_dir))
+            except Exception as error:
+                reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+                said.append(f"logs for TensorBoard are incomplete ({reason})")
+        return said
+
+    def _write_curves(self, folder: Path) -> None:
+        self.report("writing logs")
+        self.backend.barrier("logs")
+        if self.place.rank == 0:
+            events, _ = store.read_events(Path(self.place.run_dir) / "events.jsonl")
+            logs.write_scalars(logs.read(events, logs.epoch_s()), self.spec, folder)
+
+    def _profile(self, folder: Path) -> None:
+        self.report("profiling")
+        iterator = self._iterator(self.spec.profile_steps + self.stepper.steps_per_call)
+        logs.profile(self.stepper, iterator, self.spec.profile_steps, folder if self.place.rank == 0 else None)
 
     def _iterator(self, steps: int) -> Any:
         rank, size = self.backend.shard

@@ -148,17 +148,18 @@ class Homed:
 
     def _settle(self) -> None:
         """Take the running event loop for home."""
-        self._home = _running_loop()
+        self._home = running_loop()
 
     def _at_home(self, act: Callable[[], object]) -> None:
         """Act at home: at once where that is here, or there is no home or none any more, else as soon as it can."""
-        if self._home is None or not self._home.is_running() or self._home is _running_loop():
+        if self._home is None or not self._home.is_running() or self._home is running_loop():
             act()
         else:
             self._home.call_soon_threadsafe(act)
 
 
-def _running_loop() -> asyncio.AbstractEventLoop | None:
+def running_loop() -> asyncio.AbstractEventLoop | None:
+    """Return the event loop that runs in this thread, if one does."""
     try:
         return asyncio.get_running_loop()
     except RuntimeError:

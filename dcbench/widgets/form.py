@@ -19,7 +19,7 @@ from dcbench.hardware import Machine
 from dcbench.launch.proposal import Proposal, unavailable
 from dcbench.record import Record
 from dcbench.spec import PRECISIONS, RunSpec, fields
-from dcbench.widgets._front import Homed, ticking
+from dcbench.widgets._front import Homed, running_loop, ticking
 from dcbench.widgets._page import View
 from dcbench.widgets._stage import WRAPPED
 from dcbench.widgets.live import LiveRun, live_run
@@ -30,6 +30,7 @@ TYPED = ("batch_per_device", "steps", "learning_rate")
 FIELDS = ("model", "dataset", "backend", "devices", "batch_per_device", "precision", "steps", "learning_rate")
 _DOCS = {f.name: f.metadata["doc"] for f in fields()}
 _POLL_S = 0.25
+_OVERTAKEN_S = 0.2  # a click on Run can come this much before a field that was filled in earlier
 _GRID = {"grid_template_columns": "repeat(auto-fill, minmax(min(100%, 23em), 1fr))", "grid_gap": "4px 24px"}
 _STYLE = {"description_width": "8.5em"}
 _WIDE = {"width": "auto"}
@@ -123,6 +124,13 @@ class LaunchForm(Homed, View):
             sentence = f"stopping run {handle.run_id}"
         self._at_home(lambda: self._say(sentence))
 
+    def _pressed(self) -> None:
+        """Run once what was typed before has come: fields and buttons reach a kernel on ways of unlike length."""
+        if (loop := running_loop()) is None:
+            self._clicked()
+        else:
+            loop.call_later(_OVERTAKEN_S, self._clicked)
+
     def _clicked(self) -> None:
         """Run, and give the focus that the disabled button loses to the one that can be pressed next."""
         self.run()
@@ -151,7 +159,7 @@ class LaunchForm(Homed, View):
         self._run_button = ipywidgets.Button(description="Run", tooltip="start this run")
         self._stop_button = ipywidgets.Button(description="Stop", tooltip="end the run, keep its record")
         self._note = ipywidgets.HTML()
-        self._run_button.on_click(lambda _: self._at_home(self._clicked))
+        self._run_button.on_click(lambda _: self._at_home(self._pressed))
         self._stop_button.on_click(lambda _: self.stop())
         return ipywidgets.HBox([self._run_button, self._stop_button, self._note], layout=WRAPPED)
 

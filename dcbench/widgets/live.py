@@ -242,7 +242,8 @@ def live_run(
     Parameters
     ----------
     run : Handle, Record, str or Path, optional
-        A run's handle, record, id or directory; unless given, the newest under way in this process, else the newest.
+        A run's handle, record, id or directory; unless given, the newest under way in this process, else in another
+        (one that trains before one that waits), else the newest.
     root : Path, optional
         Folder of all runs.
     period_s : float
