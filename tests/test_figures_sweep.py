@@ -42,6 +42,12 @@ def test_rows_go_down_from_the_canary_and_all_runs_are_in_sight(runs):
     assert low < 1 < len(runs) < high
 
 
+def test_thirty_configurations_fit_on_a_printed_page():
+    figure = figures.plot_sweep(fake_sweep(counts=(1, 2), batches=(32, 64, 128, 256), repeats=1))
+    assert len(figure.layout.yaxis.categoryarray) == 29
+    assert figure.layout.height < 1010  # of A4, with its margins, where a figure is 700 px wide and 186 mm
+
+
 def test_how_runs_ended_is_told_by_the_marker_and_counted_below_the_title(runs):
     for at, status in ((4, "failed"), (5, "failed"), (6, "cancelled")):
         runs[at].status, runs[at].reason, runs[at].metrics = status, "rank 1 was ended by SIGKILL", {}

@@ -25,7 +25,8 @@ SYMBOLS = {
 WAITED = "waited for another measurement"
 _WAIT = r"waited ([\d.]+) s for another measurement"  # the flag of such a run
 _LEGEND = len(SYMBOLS) + 1  # marks
-_ROW_PX, _PANEL_PX, _MOST_REASON = 28, 80, 160
+_ROW_PX, _LEAST_ROW_PX, _PANEL_PX, _MOST_REASON = 28, 18, 80, 160
+_SHEET_PX = 740  # of rows, so that some forty of them still fit on a printed page
 _MOST_TICKS = 12  # one for each run
 
 
@@ -68,7 +69,8 @@ def plot_sweep(runs: Runs) -> Figure:
     made.update_xaxes(title_text="Run (in the order of time)", **_span(shown["number"]))
     made.update_yaxes(type="category", categoryarray=names, range=[len(names) - 0.4, -0.6])
     title = "Every run of the sweep in the order it was made"
-    panel_px = len(names) * _ROW_PX + _PANEL_PX
+    row_px = max(_LEAST_ROW_PX, min(_ROW_PX, _SHEET_PX // len(names)))
+    panel_px = len(names) * row_px + _PANEL_PX
     return finished(made, title, caption(table, notes=[_counted(table), *newest, *first]), panel_px)
 
 
