@@ -102,7 +102,8 @@ def test_the_record_and_the_saved_model_stay_what_they_are(plain: Record, logged
     for part in ("checks", "model", "versions"):
         assert getattr(plain, part) == getattr(logged, part)
     assert plain.data["order_sha256"] == logged.data["order_sha256"]
-    assert plain.metrics.keys() == logged.metrics.keys()
+    noted = [run.metrics.keys() - {"other_cores"} for run in (plain, logged)]  # which a run too short does not measure
+    assert noted[0] == noted[1] >= {"throughput", "step_s"}
     assert plain.metrics["test_loss"] == logged.metrics["test_loss"]
     saved = [zipfile.ZipFile(Path(run.path) / "model.keras").read("model.weights.h5") for run in (plain, logged)]
     assert saved[0] == saved[1]
