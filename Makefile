@@ -26,8 +26,8 @@ lint: setup  ## check style and types
 	@ruff check
 	@mypy
 
-soak: setup  ## run the hours-long tests
-	@python -m pytest -m soak --timeout=0 $(ARGS)
+soak: setup  ## run the hours-long tests, and every fault
+	@python -m pytest -m 'soak or fault' --timeout=0 $(ARGS)
 
 bench: setup  ## measure dcbench's own cost as ratios, print a table and write JSON
 	@python tests/benchmarks/bench.py $(ARGS)

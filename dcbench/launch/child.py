@@ -13,6 +13,7 @@ import os
 import signal
 import socket
 import sys
+import tempfile
 import traceback
 from collections.abc import Mapping
 from typing import Any, NoReturn
@@ -38,7 +39,14 @@ def adopt_orphans() -> None:
     _prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
-def become(request: Mapping[str, Any], channel: socket.socket | None, parent: int, fresh: bool) -> NoReturn:
+def scratch(folder: str, pid: int) -> str:
+    """Return the folder of a worker's temporary files, in that of its engine."""
+    return os.path.join(folder, str(pid))
+
+
+def become(
+    request: Mapping[str, Any], channel: socket.socket | None, parent: int, temporary: str, fresh: bool
+) -> NoReturn:
     """
     Set this forked process up as `request` says and run its entry; never returns.
 
@@ -51,11 +59,14 @@ def become(request: Mapping[str, Any], channel: socket.socket | None, parent: in
         Handed to the entry.
     parent : int
         The process that forked; this one ends with it.
+    temporary : str
+        Folder to make for its temporary files: a process that is killed cannot remove what it has written there.
     fresh : bool
         Whether a new interpreter replaces this one.
     """
     status = SETUP_FAILED
     try:
+        request = {**request, "env": {**request["env"], "TMPDIR": temporary}}
         _set_up(request, parent)
         if "command" in request:
             os.execvpe(request["command"][0], request["command"], request["env"])
@@ -91,6 +102,8 @@ def _set_up(request: Mapping[str, Any], parent: int) -> None:
     if request["cpus"]:
         os.sched_setaffinity(0, request["cpus"])
     os.chdir(request["cwd"])
+    os.makedirs(request["env"]["TMPDIR"], exist_ok=True)
+    tempfile.tempdir = None  # of the engine, before the fork
     os.environ.clear()
     os.environ.update(request["env"])
 

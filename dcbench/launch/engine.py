@@ -6,6 +6,7 @@ import contextlib
 import errno
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -21,6 +22,7 @@ from dcbench.errors import WorkerFailed
 from dcbench.launch import environment
 from dcbench.launch.polling import ready
 from dcbench.launch.server import MAX_MESSAGE_BYTES
+from dcbench.store.runs import explained
 
 MAX_ENGINES = 2  # of different identities, so that a study of knobs need not start anew for each run
 PREPARE_LIMIT_S = 300.0
@@ -46,10 +48,12 @@ class Engine:
         self.warm = self.ready = False
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, MAX_MESSAGE_BYTES)  # the kernel may grant less
-        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
+        with explained("keep temporary files", Path(tempfile.gettempdir())):
+            self._log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
+            self._scratch = tempfile.mkdtemp(prefix="dcbench-")  # of all that it starts; it removes what each leaves
         package = str(Path(__file__).resolve().parents[2])
         path = os.pathsep.join(p for p in (package, variables.get("PYTHONPATH")) if p)
-        command = [sys.executable, "-m", "dcbench.launch.server", str(theirs.fileno()), str(os.getpid())]
+        command = [sys.executable, "-m", "dcbench.launch.server", str(theirs.fileno()), str(os.getpid()), self._scratch]
         with theirs:
             self.process = subprocess.Popen(
                 command,
@@ -142,6 +146,7 @@ class Engine:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)  # its workers then die by its death
             self.process.wait()
+        shutil.rmtree(self._scratch, ignore_errors=True)  # where it could not do so itself
         self._socket.close()
         self._log.close()
 

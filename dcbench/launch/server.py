@@ -13,6 +13,7 @@ import importlib
 import json
 import os
 import select
+import shutil
 import signal
 import socket
 import sys
@@ -76,15 +77,18 @@ class Server:
         ``SOCK_SEQPACKET``, to the client.
     parent : int
         Process id of the client.
+    scratch : str
+        Folder of the temporary files of all workers; it goes with the server.
     idle_s : float
         Without work for this long (s), the server ends.
     """
 
-    def __init__(self, control: socket.socket, parent: int, idle_s: float) -> None:
-        self._control, self._idle_s = control, idle_s
+    def __init__(self, control: socket.socket, parent: int, scratch: str, idle_s: float) -> None:
+        self._control, self._scratch, self._idle_s = control, scratch, idle_s
         self._pid = os.getpid()
         self._parent = os.pidfd_open(parent)
         if os.getppid() != parent:
+            shutil.rmtree(scratch, ignore_errors=True)
             sys.exit(0)  # the client ended before this process could watch it
         self._woken, self._waker = socket.socketpair()
         for end in (self._woken, self._waker):
@@ -149,7 +153,7 @@ class Server:
             for end in (self._control, self._woken, self._waker):
                 end.close()
             os.close(self._parent)
-            child.become(request, channel, self._pid, fresh)
+            child.become(request, channel, self._pid, child.scratch(self._scratch, os.getpid()), fresh)
         if channel is not None:
             channel.close()
         self._pids[pid] = request["label"]
@@ -177,6 +181,7 @@ class Server:
                     os.killpg(ended, signal.SIGKILL)
             _, status = os.waitpid(ended, 0)
             self._kill_orphans()
+            shutil.rmtree(child.scratch(self._scratch, ended), ignore_errors=True)
             if label is not None:
                 self._tell(op="exited", label=label, status=status, signalled=label in self._signalled)
                 self._signalled.discard(label)
@@ -200,6 +205,7 @@ class Server:
                 self._pids.pop(ended, None)
                 os.waitpid(ended, 0)
             self._kill_orphans()
+        shutil.rmtree(self._scratch, ignore_errors=True)
 
     def _tell(self, **message: Any) -> None:
         self._control.send(json.dumps(message).encode())
@@ -230,4 +236,4 @@ def _channel(ancillary: list[tuple[int, int, bytes]]) -> socket.socket | None:
 if __name__ == "__main__":
     _control = socket.socket(fileno=int(sys.argv[1]))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    Server(_control, int(sys.argv[2]), float(os.environ.get("DCBENCH_IDLE_S") or IDLE_S)).serve()
+    Server(_control, int(sys.argv[2]), sys.argv[3], float(os.environ.get("DCBENCH_IDLE_S") or IDLE_S)).serve()

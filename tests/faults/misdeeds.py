@@ -1,0 +1,43 @@
+"""Data that train well until one rank misbehaves: named in a spec as ``misdeeds.py:rows`` with ``do`` and ``at``."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+FILE = str(Path(__file__))
+
+
+def rows(rank: int, size: int, do: str = "nothing", at: int = 2_000, examples: int = 8_000):
+    """Misbehave on the last rank at example `at`, not while the data are first counted."""
+    import tensorflow as tf
+
+    passes: list[int] = []
+
+    def each():
+        passes.append(1)
+        for number in range(examples):
+            if rank == size - 1 and number == at and len(passes) > 1:
+                misbehave(do)
+            yield [float(number % 7)] * 4, number % 3
+
+    kinds = tf.TensorSpec((4,), tf.float32), tf.TensorSpec((), tf.int64)
+    data = tf.data.Dataset.from_generator(each, output_signature=kinds)
+    return data.apply(tf.data.experimental.assert_cardinality(examples))
+
+
+def misbehave(do: str) -> None:
+    """End, stop, or keep this process from its work, as named."""
+    if do in ("SIGKILL", "SIGSEGV", "SIGSTOP", "SIGABRT"):
+        os.kill(os.getpid(), getattr(signal, do))
+    elif do == "exit 3":
+        os._exit(3)
+    elif do == "sleep":
+        time.sleep(600)
+    elif do == "leave a child":  # in a session of its own, which outlives its parent where nobody looks for it
+        subprocess.Popen(["sleep", "600"], start_new_session=True)
+    elif do != "nothing":
+        raise ValueError(f"no such misdeed: {do}")
