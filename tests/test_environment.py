@@ -33,7 +33,7 @@ def pip_list() -> list[str]:
 @pytest.fixture(scope="module")
 def pins(pip_list: list[str]) -> dict[str, str]:
     """Return name → version of what the list takes from a package index."""
-    return {canonical(entry): entry.split("==")[1] for entry in pip_list if "==" in entry}
+    return {canonical(e): re.split("==|;", e)[1].strip() for e in pip_list if "==" in e}
 
 
 @pytest.fixture(scope="module")
