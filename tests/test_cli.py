@@ -12,13 +12,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from fake_records import fake_record
 
-from dcbench import RunSpec, SpecError, launch, store
-from dcbench.cli import main
-from dcbench.cli.actions import refuse_insecure
+from dcbench import RunSpec, launch, store
+from dcbench.cli import lab, main
 from dcbench.cli.arguments import parse
 from dcbench.cli.run import follow, spec_from
 from dcbench.options import default
@@ -276,12 +276,31 @@ def test_terminal_text_has_no_control_characters(capsys, finished) -> None:
     assert not [c for c in said.out + said.err if not c.isprintable() and c != "\n"]
 
 
-@pytest.mark.parametrize("words", [["--ip=0.0.0.0"], ["--ip", "*"], ["--ServerApp.ip="], ["--IdentityProvider.token="],
-    ["--NotebookApp.token", ""], ["--ServerApp.token=''"], ["--ServerApp.disable_check_xsrf=True"],
-    ["--ServerApp.allow_origin=*"]], ids=" ".join)  # fmt: skip
-def test_lab_refuses_to_be_open_to_others(words) -> None:
-    with pytest.raises(SpecError, match="--allow-insecure"):
-        refuse_insecure(words)
+SAFE = {"sock": "", "ip": "localhost", "config": {}, "identity_provider": SimpleNamespace(auth_enabled=True),
+    "disable_check_xsrf": False, "allow_origin": "", "allow_origin_pat": "", "allow_remote_access": False}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [
+        ({}, ""),
+        ({"ip": "0.0.0.0", "sock": "/run/lab.sock"}, ""),
+        ({"ip": "::1", "config": {"KernelManager": {"ip": "127.0.0.2", "transport": "tcp"}}}, ""),
+        ({"ip": ""}, "opens JupyterLab to other machines"),
+        ({"ip": "::"}, "opens JupyterLab to other machines"),
+        ({"ip": "2130706433.example.invalid"}, "opens JupyterLab to other machines"),
+        ({"config": {"KernelManager": {"ip": "0.0.0.0"}}}, "opens JupyterLab to other machines"),
+        ({"config": {"Session": {"key": b""}}}, "Session.key is empty"),
+        ({"identity_provider": SimpleNamespace(auth_enabled=False)}, "neither token nor password"),
+        ({"disable_check_xsrf": True}, "disable_check_xsrf=True lets foreign pages"),
+        ({"allow_origin": "*"}, "allow_origin='*' lets foreign pages"),
+        ({"allow_origin_pat": ".*"}, "allow_origin_pat='.*' lets foreign pages"),
+        ({"allow_remote_access": True}, "allow_remote_access=True lets foreign pages"),
+    ],
+)
+def test_lab_is_not_open_to_others(told, said) -> None:
+    why = lab.why_open(SimpleNamespace(**SAFE | told))
+    assert said in why and bool(said) == bool(why)
 
 
 def test_lab_as_root_says_what_to_add(monkeypatch, capsys) -> None:
@@ -290,14 +309,17 @@ def test_lab_as_root_says_what_to_add(monkeypatch, capsys) -> None:
     assert "--allow-root" in capsys.readouterr().err
 
 
-def test_lab_passes_harmless_words_to_jupyter(monkeypatch, tmp_path) -> None:
+def test_lab_passes_words_to_jupyter(monkeypatch, tmp_path) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    refuse_insecure(["--ip=127.0.0.1", "--no-browser", "--port", "9999", "--ServerApp.token=abc"])
     started = []
     monkeypatch.setattr(os, "execv", lambda path, words: started.append(words[1:]))
     monkeypatch.setattr(os, "chdir", lambda path: started.append(Path(path).name))
+    main(["lab", "--ServerApp.root_dir=.", "--port", "9999"])
     main(["lab", "--no-browser", "--ip=0.0.0.0", "--allow-insecure"])
-    assert started == ["notebooks", ["-m", "jupyterlab", "--no-browser", "--ip=0.0.0.0"]]
+    assert started == [
+        *("notebooks", ["-m", "dcbench.cli.lab", "--ServerApp.root_dir=.", "--port", "9999"]),
+        *("notebooks", ["-m", "jupyterlab", "--no-browser", "--ip=0.0.0.0"]),
+    ]
 
 
 def test_python_m_dcbench_and_help() -> None:

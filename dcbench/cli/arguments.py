@@ -42,12 +42,12 @@ def parse(words: list[str]) -> argparse.Namespace:
     SpecError
         For an unknown word, with the nearest match.
     """
-    parser = _parser()
-    words = [_dashed(w) for w in words]
     if words[:1] == ["lab"]:  # what follows is Jupyter's
         return argparse.Namespace(
             act=actions.lab, allow_insecure="--allow-insecure" in words, jupyter=words[1:]
         )
+    parser = _parser()
+    words = [_dashed(w) for w in words]
     chosen, unknown = parser.parse_known_args(words)
     if unknown:
         known = [o for a in _subparser(parser, words)._actions for o in a.option_strings]

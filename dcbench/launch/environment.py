@@ -77,8 +77,12 @@ def gloo(rank: int, size: int, port: int) -> dict[str, str]:
 
 
 def mpi() -> dict[str, str]:
-    """Name MPI as Horovod's controller and transport; ``mpirun`` tells a rank its place."""
-    return {"HOROVOD_CONTROLLER": "mpi", "HOROVOD_CPU_OPERATIONS": "mpi"}
+    """
+    Name MPI as Horovod's controller and transport; ``mpirun`` tells a rank its place.
+
+    Without Open MPI's part for TCP, as ranks on one host use shared memory, and that part listens on all addresses.
+    """
+    return {"HOROVOD_CONTROLLER": "mpi", "HOROVOD_CPU_OPERATIONS": "mpi", "OMPI_MCA_btl": "^tcp"}
 
 
 def transport(spec: RunSpec, device_type: str) -> str:
