@@ -6,7 +6,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -111,35 +110,3 @@ def test_digits_reach_ninety_five_percent_on_every_backend() -> None:
         )  # fmt: skip
         print(f"{backend}: {record.metrics['time_to_target_s']:.2f} s, {record.loss.size} steps")
         assert record.metrics["test_accuracy"] >= 0.95
-
-
-def sleeps_on_rank_1(rank: int, size: int):
-    import time
-
-    import tensorflow as tf
-
-    passes: list[int] = []
-
-    def rows():
-        passes.append(1)  # the data are read once to count the classes, and the warm-up ends before that
-        for number in range(40_000):
-            if rank == 1 and number == 4_000 and len(passes) > 1:
-                time.sleep(600)
-            yield [float(number % 7)] * 4, number % 3
-
-    kinds = tf.TensorSpec((4,), tf.float32), tf.TensorSpec((), tf.int64)
-    return tf.data.Dataset.from_generator(rows, output_signature=kinds).apply(
-        tf.data.experimental.assert_cardinality(40_000)
-    )
-
-
-def test_a_rank_that_sleeps_before_an_all_reduce_ends_the_run_with_the_stacks() -> None:
-    spec = RunSpec(model="linear", dataset=sleeps_on_rank_1, backend="horovod", devices=2, steps=1000)
-    begun = time.monotonic()
-    record = dcbench.run(spec).result(300)
-    print(f"ended {time.monotonic() - begun:.0f} s after it was asked for: {record.reason}")
-    assert record.status == "failed" and "no rank has made a step for 2" in record.reason
-    assert "at the end of rank-0.log, rank-1.log" in record.reason
-    logs = [Path(record.path, f"rank-{rank}.log").read_text() for rank in range(2)]
-    assert all("most recent call first" in log for log in logs) and "in rows" in logs[1]
-    assert len(record.loss) > 50

@@ -56,7 +56,7 @@ def take(value: str, temporary: Path, runs: Path) -> Census:
     begun = marked(value)
     engines = {about["pid"] for about in engine_status()}
     ports = {p for pid in (*begun, os.getpid()) for p in listening(pid)}
-    halves = {str(p) for p in runs.glob("*/.*")} | {str(p) for p in runs.glob(".*")}
+    halves = {str(p) for p in (*runs.glob("*/.*"), *runs.glob(".*")) if p.suffix != ".lock"}  # a sweep's lock stays
     descriptors = len(os.listdir("/proc/self/fd"))
     return Census(begun - engines, descriptors, ports, {str(p) for p in temporary.iterdir()} | halves)
 

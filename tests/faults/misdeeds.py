@@ -11,8 +11,8 @@ from pathlib import Path
 FILE = str(Path(__file__))
 
 
-def rows(rank: int, size: int, do: str = "nothing", at: int = 2_000, examples: int = 8_000):
-    """Misbehave on the last rank at example `at`, not while the data are first counted."""
+def rows(rank: int, size: int, do: str = "nothing", at: int = 2_000, examples: int = 8_000, moment: str = ""):
+    """Misbehave on the last rank at example `at`, not while the data are first counted; note when, in file `moment`."""
     import tensorflow as tf
 
     passes: list[int] = []
@@ -21,6 +21,8 @@ def rows(rank: int, size: int, do: str = "nothing", at: int = 2_000, examples: i
         passes.append(1)
         for number in range(examples):
             if rank == size - 1 and number == at and len(passes) > 1:
+                if moment:
+                    Path(moment).write_text(str(time.monotonic()))
                 misbehave(do)
             yield [float(number % 7)] * 4, number % 3
 
