@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import http.server
 import re
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -245,17 +248,24 @@ def test_an_unwritable_cache_is_one_sentence(tmp_path):
 
 @pytest.fixture
 def small_mnist(tmp_path, monkeypatch):
-    """An archive like MNIST's, offered under a file URL."""
-    source = tmp_path / "source.npz"
+    """An archive like MNIST's, offered by a server of this machine."""
+    source = tmp_path / "served" / "source.npz"
+    source.parent.mkdir()
     rng = np.random.default_rng(0)
     arrays = {}
     for part, count in (("train", 20), ("test", 5)):
         arrays[f"x_{part}"] = rng.integers(0, 256, (count, 28, 28), np.uint8)
         arrays[f"y_{part}"] = rng.integers(0, 10, count, np.uint8)
     np.savez(source, **arrays)
-    monkeypatch.setattr(mnist, "URL", source.as_uri())
     monkeypatch.setattr(mnist, "SHA256", _files.sha256(source))
-    return arrays
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=source.parent)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        monkeypatch.setattr(mnist, "URL", f"http://127.0.0.1:{server.server_address[1]}/{source.name}")
+        yield arrays
+        server.shutdown()
+        thread.join()
 
 
 def test_mnist_without_network_names_digits(tmp_path):
@@ -269,7 +279,7 @@ def test_mnist_is_downloaded_once(tmp_path, small_mnist, monkeypatch):
     data = datasets.load("mnist", {}, cache, allow_download=True)
     assert (data.source, data.x.shape, data.test[0].shape) == ("download", (20, 28, 28, 1), (5, 28, 28, 1))
     assert np.array_equal(data.x[..., 0], small_mnist["x_train"].astype(np.float32) / 255)
-    monkeypatch.setattr(mnist, "URL", (tmp_path / "gone").as_uri())
+    monkeypatch.setattr(mnist, "URL", "http://127.0.0.1:1/gone")
     assert load("mnist", cache).source == "cache"
 
 
@@ -288,7 +298,7 @@ def test_a_damaged_cached_file_is_refused(tmp_path, small_mnist):
 
 
 def test_a_server_that_cannot_be_reached_is_one_sentence(tmp_path, monkeypatch):
-    monkeypatch.setattr(mnist, "URL", (tmp_path / "gone").as_uri())
+    monkeypatch.setattr(mnist, "URL", "http://127.0.0.1:1/gone")
     with pytest.raises(SpecError, match=r"cannot be downloaded.*'digits'"):
         datasets.load("mnist", {}, tmp_path / "cache", allow_download=True)
 

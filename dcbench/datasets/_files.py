@@ -1,4 +1,4 @@
-"""Files in the cache: written whole or not at all, downloaded with a time-out, checked by their digest."""
+"""Files in the cache: written whole or not at all, downloaded within limits, checked by their digest."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ import contextlib
 import fcntl
 import hashlib
 import os
+import queue
 import tempfile
+import threading
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from dcbench.errors import SpecError, StoreError
 
@@ -60,17 +63,77 @@ def _folder_writable(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def fetch(url: str, digest: str, path: Path, silence_s: float, limit_s: float) -> None:
+class _SameScheme(urllib.request.HTTPRedirectHandler):
+    """Follow to other places, never to another kind of place."""
+
+    def redirect_request(
+        self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
+    ) -> urllib.request.Request | None:
+        """Refuse a redirection to a file, or to a connection that is not encrypted."""
+        if (scheme := urllib.parse.urlsplit(newurl).scheme) != req.type:
+            fp.close()
+            raise urllib.error.URLError(f"it redirects from {req.type} to {scheme}")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _opener() -> urllib.request.OpenerDirector:
+    """Return what opens HTTP and HTTPS, through a proxy where the environment names one, and nothing else."""
+    kinds = (
+        urllib.request.ProxyHandler, urllib.request.HTTPHandler, urllib.request.HTTPSHandler, _SameScheme,
+        urllib.request.HTTPErrorProcessor, urllib.request.HTTPDefaultErrorHandler, urllib.request.UnknownHandler,
+    )  # fmt: skip
+    opener = urllib.request.OpenerDirector()
+    for kind in kinds:
+        opener.add_handler(kind())
+    return opener
+
+
+def _blocks(url: str, most_bytes: int, silence_s: float, limit_s: float) -> Iterator[bytes]:
+    """Yield what a server gives; it is asked in a thread, as none of its time-outs holds for all of a call."""
+    come: queue.SimpleQueue[bytes | Exception] = queue.SimpleQueue()
+    given_up = threading.Event()
+
+    def ask() -> None:
+        size = 0
+        try:
+            with _opener().open(url, timeout=silence_s) as response:
+                while (block := response.read1(BLOCK_BYTES)) and not given_up.is_set():
+                    if (size := size + len(block)) > most_bytes:
+                        raise urllib.error.URLError(f"it gives more than {most_bytes:,} bytes")
+                    come.put(block)
+            come.put(b"")
+        except Exception as error:  # whoever waits must learn of it
+            if isinstance(error, urllib.error.HTTPError):
+                error.close()
+            come.put(error)
+
+    threading.Thread(target=ask, daemon=True).start()
+    deadline = time.monotonic() + limit_s
+    try:
+        while block := come.get(timeout=max(0.0, deadline - time.monotonic())):
+            if isinstance(block, Exception):
+                raise block if isinstance(block, OSError) else OSError(f"{type(block).__name__}: {block}")
+            yield block
+    except queue.Empty:
+        raise TimeoutError(f"not finished within {limit_s:g} s") from None
+    finally:
+        given_up.set()
+
+
+def fetch(url: str, digest: str, path: Path, most_bytes: int, silence_s: float, limit_s: float) -> None:
     """
     Download a file into the cache, unless another process has just done so.
 
     Parameters
     ----------
     url : str
+        HTTP or HTTPS; a redirection must stay with it.
     digest : str
         SHA-256 that the file must have.
     path : Path
         Where it goes.
+    most_bytes : int
+        Size beyond which it is refused.
     silence_s, limit_s : float
         Longest silence of the server, and longest time in all.
 
@@ -78,15 +141,15 @@ def fetch(url: str, digest: str, path: Path, silence_s: float, limit_s: float) -
     ------
     SpecError
         If it cannot be reached, or gives another file; nothing is kept then.
+    StoreError
+        If the folder cannot be written.
     """
 
     def download(file: IO[bytes]) -> None:
-        found, deadline = hashlib.sha256(), time.monotonic() + limit_s
-        with urllib.request.urlopen(url, timeout=silence_s) as response:
-            while block := response.read1(BLOCK_BYTES):
-                if time.monotonic() > deadline:
-                    raise TimeoutError(f"not finished within {limit_s:g} s")
-                found.update(block)
+        found = hashlib.sha256()
+        for block in _blocks(url, most_bytes, silence_s, limit_s):
+            found.update(block)
+            with _folder_writable(path.parent):
                 file.write(block)
         if found.hexdigest() != digest:
             raise SpecError(
@@ -99,8 +162,8 @@ def fetch(url: str, digest: str, path: Path, silence_s: float, limit_s: float) -
             return
         try:
             write_atomically(path, download)
-        except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
-            reason = getattr(error, "reason", None) or error
+        except OSError as error:
+            reason = " ".join(str(getattr(error, "reason", None) or error).split())
             raise SpecError(
                 f"{url} cannot be downloaded ({reason}); use another dataset or copy it to {path}"
             ) from error
