@@ -155,7 +155,11 @@ def test_executed_copy_lies_beside_the_report(made):
     ("given", "part"),
     [
         ({"repeat": 1}, "no parameter 'repeat'; did you mean 'repeats'\\? \\(it has repeats, rate, name"),
-        ({"x=1;import os#": 1}, "no parameter 'x=1;import os#'"),
+        ({"x=1;import os#": 1}, "'x=1;import os#' cannot be the name of a parameter; study.ipynb has repeats, rate"),
+        ({"x; import os": 1}, "'x; import os' cannot be the name"),
+        ({"repeats\n": 1}, "cannot be the name"),
+        ({"import": 1}, "'import' cannot be the name"),
+        ({"__builtins__": 1}, "'__builtins__' cannot be the name"),
         (
             {"repeats": "two"},
             "parameter 'repeats' is 'two'; give a value of type int such as 2 \\(runs of each configuration\\)",
@@ -194,6 +198,18 @@ def test_a_list_may_be_written_as_people_type_it(tmp_path, text, expected):
 def test_a_list_of_names_needs_no_quotes(tmp_path):
     path = notebook(tmp_path, parameters='models: list[str] = ["cnn"]  # models')
     assert parameter.checked(path, parameter.declared(path), {"models": "mlp,cnn"}) == {"models": ["mlp", "cnn"]}
+
+
+HOSTILE = ['"; import os; os.abort() #', "\'\'\'", '\"\"\"', "{name}", "{0}", "\\", '\\"', "\n%system id\n", "\r",
+    "!id", "\x00", "é☃", "$(id)", "`id`", "\u2028import os", "\x1b[2J"]  # fmt: skip
+
+
+def test_a_value_never_runs(tmp_path):
+    cells = [code(f"print([name, names, about] == [{''.join(HOSTILE)!r}, {HOSTILE!r}, {{'k': {HOSTILE!r}}}])")]
+    declared = 'name: str = ""  # text\nnames: list[str] = []  # texts\nabout: dict = {}  # more'
+    path = notebook(tmp_path, *cells, parameters=declared)
+    made = batch.run_notebook(path, {"name": "".join(HOSTILE), "names": HOSTILE, "about": {"k": HOSTILE}}, tmp_path)
+    assert nbformat.read(made.with_suffix(".ipynb"), 4).cells[-1].outputs[0].text == "True\n"
 
 
 def test_notebooks_that_cannot_be_used(tmp_path):

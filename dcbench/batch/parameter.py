@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import difflib
+import keyword
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -82,9 +83,12 @@ def checked(path: Path, known: Mapping[str, Declared], given: Mapping[str, Any])
     Raises
     ------
     SpecError
-        For an unknown name (with the nearest match) or a value of another type.
+        For what is no name of a variable, an unknown name (with the nearest match) or a value of another type.
     """
     for name in given:
+        if not str(name).isidentifier() or keyword.iskeyword(name) or name.startswith("__"):
+            has = ", ".join(known) or "none"
+            raise SpecError(f"{name!r} cannot be the name of a parameter; {path.name} has {has}")
         if name not in known:
             close = _nearest(name, known)
             raise SpecError(f"{path.name} has no parameter {name!r}{close} (it has {', '.join(known) or 'none'})")

@@ -64,4 +64,5 @@ def _box(name: str, title: str, about: str, needs: str, here: str) -> str:
     inside = f"<b>{html.escape(name[:2])} · {html.escape(title)}</b>{said}"
     if name == here:
         return f'<div style="{_BOX}; border-width: 3px; padding: 6px 10px"><i>You are here.</i><br>{inside}</div>'
-    return f'<a href="{quote(name)}.ipynb" style="{_BOX}">{inside}</a>'
+    file = quote(name, safe="")
+    return f'<a href="{file}.ipynb" style="{_BOX}">{inside}</a>'

@@ -47,7 +47,7 @@ _FACTS = {  # column: where a record has it
 }
 COLUMNS = (*_RUN, *_SPEC, *METRICS, *_FACTS, *(f"{n}_version" for n in VERSIONS), "flags")
 _LAYOUT = hashlib.sha256(repr((SCHEMA_VERSION, "whole values", COLUMNS)).encode()).hexdigest()[:12]
-_UNSAFE = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet would run such a cell as a formula
+_UNSAFE = ("=", "+", "-", "@", "\t", "\n", *"＝＋－＠")  # a spreadsheet would run such a cell as a formula
 
 
 def write(record: Record, run_dir: Path) -> Path:
@@ -240,5 +240,9 @@ def export(path: Path, table: pd.DataFrame) -> Path:
 
 
 def _harmless(cell: Any) -> Any:
-    """Put an apostrophe before text that a spreadsheet would take for a formula."""
-    return f"'{cell}" if isinstance(cell, str) and cell.lstrip(" ").startswith(_UNSAFE) else cell
+    """Put an apostrophe before text that a spreadsheet would take for a formula; leave out what a terminal obeys."""
+    if not isinstance(cell, str):
+        return cell
+    cell = cell.replace("\r\n", "\n").replace("\r", "\n")  # which is not quoted, and would begin a row
+    plain = "".join(c if c.isprintable() or c in "\n\t" else "?" for c in cell)
+    return f"'{plain}" if plain.lstrip(" ").startswith(_UNSAFE) else plain
