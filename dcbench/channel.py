@@ -18,6 +18,7 @@ from dcbench.errors import WorkerFailed
 MAX_HEADER_BYTES = 64 * 2**20
 MAX_PAYLOAD_BYTES = 64 * 2**20
 STACK_SIGNAL = signal.SIGUSR2  # asks a worker to write into its log where each of its threads is
+MEETING = ".meeting"  # folder of a run, gone after it, where ranks without a library wait for each other by files
 _LENGTHS = struct.Struct("!II")
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 
 from dcbench.backends import _base
+from dcbench.channel import MEETING
 
 ONE_PROCESS_A_DEVICE = True
 
@@ -19,9 +20,10 @@ class Backend(_base.Backend):
     def barrier(self, name: str) -> None:
         """Wait for all processes by files in the run directory: no library, no thread that takes a core."""
         place = self.place
-        folder = Path(place.run_dir)
-        (folder / f".{name}-{place.rank}").touch()
-        waiting = [folder / f".{name}-{rank}" for rank in range(place.size)]
+        folder = Path(place.run_dir, MEETING)
+        folder.mkdir(exist_ok=True)
+        (folder / f"{name}-{place.rank}").touch()
+        waiting = [folder / f"{name}-{rank}" for rank in range(place.size)]
         while waiting:
             waiting = [p for p in waiting if not p.exists()]
             time.sleep(0.001)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dcbench.channel import MEETING
 from dcbench.launch import environment, rendezvous
 from dcbench.launch.mpi import Meeting
 from dcbench.launch.placement import Placement, Process
@@ -63,7 +65,10 @@ def processes(job: Job) -> Iterator[Cast]:
 
 @contextlib.contextmanager
 def _apart(job: Job) -> Iterator[Cast]:
-    yield Cast([_rank(job, p, {}) for p in job.placement.processes], [])
+    try:
+        yield Cast([_rank(job, p, {}) for p in job.placement.processes], [])
+    finally:
+        shutil.rmtree(job.run_dir / MEETING, ignore_errors=True)
 
 
 @contextlib.contextmanager

@@ -6,12 +6,15 @@ import contextlib
 import errno
 import http.server
 import ipaddress
+import json
 import os
 import socket
 import subprocess
 import sys
 import threading
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -200,3 +203,81 @@ def _command(process: psutil.Process) -> list[str]:
     with contextlib.suppress(psutil.Error):
         return process.cmdline()
     return []
+
+
+def lab_in(folder: Path, project: Path, *words: str, config: str = "", **variables: str) -> subprocess.Popen[str]:
+    """Start ``dcbench lab`` with nothing of this user's configuration."""
+    about = folder / "config"
+    about.mkdir(parents=True)
+    (about / "jupyter_lab_config.py").write_text(config)
+    env = {n: v for n, v in os.environ.items() if not n.startswith("JUPYTER")} | {"PYTHONPATH": str(project)}
+    env |= {f"JUPYTER_{n}_DIR": str(folder / n.lower()) for n in ("CONFIG", "DATA", "RUNTIME")} | variables
+    as_root = ["--allow-root"] if os.geteuid() == 0 else []
+    command = [sys.executable, "-m", "dcbench", "lab", *as_root, "--no-browser", *words]
+    return subprocess.Popen(command, env=env, cwd=folder, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+
+
+def status_of(address: str) -> int:
+    try:
+        with urllib.request.urlopen(address, timeout=20) as answer:
+            return answer.status
+    except urllib.error.HTTPError as error:
+        error.close()
+        return error.code
+
+
+@pytest.mark.fault("strangers call at JupyterLab; its port is taken", "another port, on loopback; 403 without token")
+def test_lab(tmp_path: Path, project: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        process = lab_in(tmp_path, project, f"--port={taken.getsockname()[1]}")
+        try:
+            while not (found := list((tmp_path / "runtime").glob("jpserver-*.json"))):
+                assert process.poll() is None, process.communicate()
+                time.sleep(0.1)
+            time.sleep(0.5)
+            about = json.loads(found[0].read_text())
+            assert about["port"] != taken.getsockname()[1] and about["token"]
+            assert open_to_others(family(process.pid)) == set() and about["port"] in census.listening(process.pid)
+            contents = f"{about['url']}api/contents"
+            assert status_of(contents) == status_of(f"{contents}?token=false") == 403
+            assert status_of(f"{contents}?token={about['token']}") == 200
+        finally:
+            process.terminate()
+            process.communicate(timeout=30)
+
+
+OPEN = {
+    "ip": (["--ip=0.0.0.0"], "", {}),
+    "ip as two words": (["--ServerApp.ip", "::"], "", {}),
+    "ip as a star": (["--ip=*"], "", {}),
+    "ip in short": (["--ip=0"], "", {}),  # which the resolver takes for 0.0.0.0
+    "a file": ([], "c.ServerApp.ip = '0.0.0.0'", {}),
+    "kernels": ([], "c.KernelManager.ip = '0.0.0.0'", {}),
+    "no token": (["--IdentityProvider.token="], "", {}),
+    "no token, quoted": (["--ServerApp.token=''"], "", {}),
+    "no token in a file": ([], "c.IdentityProvider.token = ''", {}),
+    "no token in an older file": ([], "c.NotebookApp.token = ''", {}),
+    "an empty file of tokens": ([], "", {"JUPYTER_TOKEN_FILE": os.devnull}),
+    "remote access": (["--ServerApp.allow_remote_access=True"], "", {}),
+    "any origin": ([], "c.ServerApp.allow_origin = '*'", {}),
+    "no check of forgery": (["--ServerApp.disable_check_xsrf", "True"], "", {}),
+    "unsigned messages": ([], "c.Session.key = b''", {}),
+}
+
+
+@pytest.mark.fault("JupyterLab is told to be open to others", "refused before it listens")
+@pytest.mark.parametrize(("words", "config", "variables"), OPEN.values(), ids=OPEN)
+def test_lab_that_would_be_open(
+    words: list[str], config: str, variables: dict[str, str], tmp_path: Path, project: Path
+) -> None:
+    process, listened = lab_in(tmp_path, project, "--port=0", *words, config=config, **variables), set()
+    try:
+        while process.poll() is None:
+            listened |= census.listening(process.pid)
+            assert not list((tmp_path / "runtime").glob("jpserver-*.json")), "it serves"
+            time.sleep(0.02)
+    finally:
+        process.kill()
+        _, said = process.communicate()
+    assert process.returncode == 2 and listened == set(), said
+    assert said.splitlines()[-1].startswith("dcbench: ") and "or add --allow-insecure" in said.splitlines()[-1]
