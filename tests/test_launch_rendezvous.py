@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import http.client
 import os
 import socket
@@ -59,6 +60,29 @@ def test_a_table_that_lags_is_read_again(proc: Path, monkeypatch: pytest.MonkeyP
     line = LINE.format(peer="C350", user=os.getuid(), inode=4711)
     monkeypatch.setattr(rendezvous.time, "sleep", lambda _: (proc / "net/tcp").write_text(line))
     assert rendezvous.why_refused(PEER, OWN, ENGINE, proc) == ""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="trainings run on Linux")
+def test_asked_or_looked_up_the_kernel_says_the_same() -> None:
+    with rendezvous.listen() as listening, socket.socket() as caller:
+        own = listening.getsockname()
+        caller.connect(own)
+        accepted, peer = listening.accept()
+        with accepted:
+            expected = os.getuid(), os.fstat(caller.fileno()).st_ino
+            assert rendezvous._asked(peer, own) == rendezvous._looked_up(peer, own, rendezvous.PROC) == expected
+            nobody = (peer[0], 1)
+            assert rendezvous._asked(nobody, own) is rendezvous._looked_up(nobody, own, rendezvous.PROC) is None
+            assert rendezvous._asked(own, ("127.0.0.1", 1)) is None  # it listens, and has no such connection
+
+
+def test_a_kernel_that_cannot_be_asked_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EPROTONOSUPPORT, "no such protocol")
+
+    monkeypatch.setattr(rendezvous, "_asked", refuse)
+    monkeypatch.setattr(rendezvous, "_looked_up", lambda *_: (os.getuid(), 0))
+    assert rendezvous.why_refused(PEER, OWN, os.getpid()) == "a peer that had gone already"
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ HTTP asks nobody who he is. The kernel knows which process holds the other end o
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import socket
 import struct
@@ -22,6 +23,8 @@ MAX_BODY_BYTES = 2**20  # a rank tells the addresses of its ends, some 150 bytes
 LAG_S = 0.2  # given to the kernel's table to show a new connection: it is read in pieces while it changes
 PROC = Path("/proc")
 _RESET = struct.pack("ii", 1, 0)  # end at once: nothing stays in the kernel's table
+_SOCK_DIAG, _BY_FAMILY, _ANY = 4, 20, b"\xff"  # of linux/netlink.h, sock_diag.h and inet_diag.h
+_HEAD, _ABOUT, _ENDS_BYTES = struct.Struct("=IHHII"), struct.Struct("=5I"), 48
 
 
 def listen() -> socket.socket:
@@ -58,7 +61,34 @@ def why_refused(peer: tuple[str, int], own: tuple[str, int], parent: int, proc: 
 
 
 def _holder(peer: tuple[str, int], own: tuple[str, int], proc: Path) -> tuple[int, int] | None:
-    """Return the user and the inode (0 once closed) of the peer's end, from the kernel's table of connections."""
+    """Return the user and the inode (0 once closed) of the peer's end."""
+    if proc == PROC:
+        with contextlib.suppress(OSError):  # a kernel without this way to ask has the table, which is slower
+            return _asked(peer, own)
+    return _looked_up(peer, own, proc)
+
+
+def _asked(peer: tuple[str, int], own: tuple[str, int]) -> tuple[int, int] | None:
+    """Ask the kernel for this one connection, as ``ss`` does: in 20 µs, where its whole table takes 5 ms."""
+    ports = struct.pack("!HH", peer[1], own[1])
+    ends = ports + b"".join(socket.inet_aton(host).ljust(16, b"\0") for host, _ in (peer, own)) + bytes(4) + 8 * _ANY
+    body = struct.pack("=BBBBI", socket.AF_INET, socket.IPPROTO_TCP, 0, 0, 0xFFFFFFFF) + ends
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _SOCK_DIAG) as kernel:
+        kernel.settimeout(LAG_S)
+        kernel.send(_HEAD.pack(_HEAD.size + len(body), _BY_FAMILY, 1, 0, 0) + body)  # 1: a request
+        answer = kernel.recv(4096)
+    found = answer[_HEAD.size + 4 :]
+    if _HEAD.unpack_from(answer)[1] != _BY_FAMILY:
+        if (error := -struct.unpack_from("=i", answer, _HEAD.size)[0]) != errno.ENOENT:
+            raise OSError(error, os.strerror(error))
+        return None
+    if found[:36] != ends[:36]:  # one that only listens there
+        return None
+    *_, user, inode = _ABOUT.unpack_from(found, _ENDS_BYTES)
+    return user, inode
+
+
+def _looked_up(peer: tuple[str, int], own: tuple[str, int], proc: Path) -> tuple[int, int] | None:
     ends = [f"{int.from_bytes(socket.inet_aton(host), sys.byteorder):08X}:{port:04X}" for host, port in (peer, own)]
     with (proc / "net/tcp").open() as table:
         for line in table:
