@@ -144,6 +144,35 @@ def test_one_rank_that_still_steps_is_enough(watched: Watched) -> None:
         assert watched.pass_s(SILENCE_S / 2) == ""
 
 
+def test_a_rank_that_waits_for_one_that_makes_no_step_does_not_hide_it(watched: Watched) -> None:
+    watched.stage("training")
+    watched.step()
+    watched.pass_s(2)
+    watched.step()
+    watched.dog.enter(0, "checking")
+    assert "no rank has made a step" in watched.pass_s(SILENCE_S + 2)
+
+
+def test_a_rank_that_has_ended_does_not_hide_one_that_makes_no_step(watched: Watched) -> None:
+    watched.stage("training")
+    watched.step()
+    watched.pass_s(2)
+    watched.step()
+    for stage in ("checking", "evaluating"):
+        watched.dog.enter(0, stage)
+    assert not watched.pass_s(SILENCE_S + 2)
+    watched.tasks[0].exit = 0
+    assert "no rank has made a step" in watched.pass_s(SILENCE_S + 2)
+
+
+def test_checks_may_take_as_long_as_they_like(watched: Watched) -> None:
+    watched.stage("training")
+    watched.step()
+    watched.pass_s(2)
+    watched.stage("checking")
+    assert not watched.pass_s(10 * SILENCE_S)
+
+
 def test_time_in_which_the_watcher_did_not_run_is_not_counted(watched: Watched) -> None:
     watched.stage("training")
     watched.step()

@@ -19,6 +19,7 @@ STOPPED_S = 5.0  # a process stopped for this long does not come back by itself
 EVALUATION_S = 600.0  # least time without a step that is taken for a hang where evaluations come between steps
 TIMES_LONGEST = 10.0  # ... or this many times the longest pause between steps before, for each step of a call
 STEPPING = ("warming up", "training")  # stages in which steps are written down
+WAITING = "checking"  # the stage after them, in which a rank waits for those that still make steps
 
 
 class Watchdog:
@@ -53,7 +54,7 @@ class Watchdog:
         """Take note of the stage that a rank has entered."""
         self._stages[rank] = stage
         self._size = size_of(self._events)  # the stage itself has been written down there before, which is no step
-        self._silence_s, self._stepped = 0.0, False
+        self._silence_s, self._stepped = 0.0, self._stepped and stage not in STEPPING
 
     def check(self, tasks: Sequence[Task]) -> str:
         """
@@ -92,8 +93,9 @@ class Watchdog:
             return ""
         self._silence_s += passed_s
         limit_s = max(self._least_s, self._times * self._longest_s)
-        stepping = all(self._stages.get(rank) in STEPPING for rank in running)
-        if not (running and stepping and self._stepped) or self._silence_s < limit_s:
+        stages = [self._stages.get(rank) for rank in running]
+        stepping = any(s in STEPPING for s in stages) and all(s in (*STEPPING, WAITING) for s in stages)
+        if not (stepping and self._stepped) or self._silence_s < limit_s:
             return ""
         asleep = ", ".join(f"rank {r} (process {t.pid}, state {state(t.pid)})" for r, t in running.items())
         return (
