@@ -18,7 +18,7 @@ from typing import Any
 
 import cloudpickle
 
-from dcbench import registry
+from dcbench import redaction, registry
 from dcbench.errors import DcbenchError, SpecError
 
 MAX_FUNCTION_BYTES = 16 * 2**20
@@ -67,6 +67,12 @@ def load_file_function(name: str) -> Callable[..., Any]:
     return function
 
 
+def name_of(function: Callable[..., Any]) -> str:
+    """Return the name of a function; of a partial one that of what it calls, as what it binds may be secret."""
+    inner = function.func if isinstance(function, functools.partial) else function
+    return str(getattr(inner, "__qualname__", type(inner).__name__))
+
+
 def describe(function: Callable[..., Any] | str) -> dict[str, Any]:
     """
     Describe a function for a record.
@@ -81,18 +87,18 @@ def describe(function: Callable[..., Any] | str) -> dict[str, Any]:
     dict
         ``function`` (its name), ``sha256`` of its source and of the plain values it captures (of the whole file for
         ``file.py:function``), ``source`` (None where Python does not have it) and ``globals`` (names of the globals
-        and closure variables it uses).
+        and closure variables it uses). Secrets are masked in the source, and in what is hashed.
     """
     if isinstance(function, str):
         return _describe_file(function)
     if isinstance(function, functools.partial):
         inner = describe(function.func)
-        bound = _plain({**{str(i): v for i, v in enumerate(function.args)}, **function.keywords})
+        bound = _plain({**dict(zip(_positions(function), function.args, strict=False)), **function.keywords})
         return inner | {"sha256": _sha256(f"{inner['sha256']} {bound}")}
-    name = getattr(function, "__qualname__", type(function).__name__)
+    name = name_of(function)
     source: str | None = None  # of a function made by exec, for one, Python has none
     with contextlib.suppress(OSError, TypeError):
-        source = inspect.getsource(function)
+        source = redaction.masked_source(inspect.getsource(function))
     captured = _captured(function)
     basis = source if source is not None else repr(_code(getattr(function, "__code__", name)))
     return {
@@ -111,10 +117,54 @@ def _describe_file(function: str) -> dict[str, Any]:
             f"{function!r} names the file {path}, which does not exist; give an existing file"
         )
     try:
-        source = path.read_text(encoding="utf-8")
+        source = redaction.masked_source(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise SpecError(f"{path} cannot be read as text: {error}; give a Python file") from error
     return {"function": function, "sha256": _sha256(source), "source": source, "globals": []}
+
+
+def secrets(function: Callable[..., Any] | str) -> set[str]:
+    """Return the secret texts in a function: in its source, its defaults, and in all that it captures or binds."""
+    found: set[str] = set()
+    if isinstance(function, str):
+        with contextlib.suppress(SpecError, OSError, UnicodeDecodeError):  # it will be refused in other words
+            _describe_file(function)
+            redaction.masked_source(Path(function.rpartition(":")[0]).expanduser().read_text(encoding="utf-8"), found)
+        return found
+    _gather(function, "", found, set())
+    return found
+
+
+def _gather(value: Any, name: str, found: set[str], seen: set[int]) -> None:
+    """Add the secrets in a value and in what it holds: functions, collections, objects of a person's own classes."""
+    if isinstance(value, str | dict | list | tuple):
+        redaction.masked(value, name, found)
+        return
+    if id(value) in seen or inspect.ismodule(value):
+        return
+    seen.add(id(value))
+    held: dict[str, Any] = {}
+    if isinstance(value, functools.partial):
+        held = dict(zip(_positions(value), value.args, strict=False)) | value.keywords | {"": value.func}
+    elif inspect.isfunction(value):
+        with contextlib.suppress(OSError, TypeError):
+            redaction.masked_source(inspect.getsource(value), found)
+        taken = inspect.signature(value).parameters.values()
+        held = _captured(value) | {p.name: p.default for p in taken if p.default is not p.empty}
+    elif type(value).__module__ == "__main__" or inspect.ismethod(value):
+        held = getattr(value, "__dict__", {}) | {"": getattr(value, "__func__", None)}
+    for inner, each in held.items():
+        _gather(each, inner, found, seen)
+
+
+def _positions(bound: functools.partial[Any]) -> list[str]:
+    """Name what a partial binds by its position."""
+    count = len(bound.args)
+    try:
+        names = list(inspect.signature(bound.func).parameters)
+    except (TypeError, ValueError):
+        names = []
+    return [*names[:count], *map(str, range(len(names), count))]
 
 
 def _captured(function: Callable[..., Any]) -> dict[str, Any]:
@@ -130,7 +180,7 @@ def _captured(function: Callable[..., Any]) -> dict[str, Any]:
 
 def _plain(values: dict[str, Any]) -> list[tuple[str, str]]:
     """Return those captured values that are plain numbers, text or tuples of them: they change what is built."""
-    return sorted((n, repr(v)) for n, v in values.items() if _is_plain(v))
+    return sorted((n, repr(redaction.masked(v, n))) for n, v in values.items() if _is_plain(v))
 
 
 def _is_plain(value: Any) -> bool:

@@ -19,11 +19,12 @@ from typing import Any
 
 import psutil
 
+from dcbench import redaction
 from dcbench.gpus import Gpu, Link, inspect_gpus
 
 # the settings that change how a run performs, beside those that begin with one of RECORDED_PREFIXES and name no
 # secret; everything else of the environment stays private
-RECORDED_PREFIXES, SECRETS = ("HOROVOD_", "NCCL_"), ("SECRET", "TOKEN", "PASSWORD")
+RECORDED_PREFIXES = ("HOROVOD_", "NCCL_")
 RECORDED_VARIABLES = (
     "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "KMP_AFFINITY", "KMP_BLOCKTIME", "LD_PRELOAD", "MALLOC_ARENA_MAX",
     "OMP_NUM_THREADS", "OMP_PROC_BIND", "OPENBLAS_NUM_THREADS", "TF_ENABLE_ONEDNN_OPTS", "TF_FORCE_GPU_ALLOW_GROWTH",
@@ -121,7 +122,7 @@ def inspect_machine() -> Machine:
         gpu_note=note,
         links=links,
         load_1min=os.getloadavg()[0],
-        environment={n: v for n, v in sorted(os.environ.items()) if _is_recorded(n)},
+        environment={n: redaction.masked_text(v) for n, v in sorted(os.environ.items()) if _is_recorded(n)},
         core_groups=groups,
         installed_cores=os.cpu_count() or len(cores),
         installed_memory_bytes=psutil.virtual_memory().total,
@@ -129,8 +130,7 @@ def inspect_machine() -> Machine:
 
 
 def _is_recorded(name: str) -> bool:
-    secret = any(word in name for word in SECRETS)
-    return name in RECORDED_VARIABLES or (name.startswith(RECORDED_PREFIXES) and not secret)
+    return name in RECORDED_VARIABLES or (name.startswith(RECORDED_PREFIXES) and not redaction.is_secret(name))
 
 
 def usable_cores(quota: float | None, root: Path = Path("/")) -> tuple[int, ...]:

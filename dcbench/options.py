@@ -12,7 +12,7 @@ import numbers
 from collections.abc import Mapping
 from typing import Any
 
-from dcbench import functions, registry
+from dcbench import functions, redaction, registry
 from dcbench.errors import SpecError
 
 _TYPES: dict[str, tuple[type, str]] = {
@@ -62,7 +62,8 @@ def checked(declared: dataclasses.Field[Any], value: Any) -> Any:
     wanted = annotation.split("[")[0].split(" |")[0]
     value = _plain_number(wanted, value)
     if not isinstance(value, _TYPES[wanted][0]) or (wanted == "int" and isinstance(value, bool)):
-        raise SpecError(f"{name}={value!r} is a {type(value).__name__}; give {_TYPES[wanted][1]} ({rules['doc']})")
+        shown = redaction.masked(value, name)
+        raise SpecError(f"{name}={shown!r} is a {type(value).__name__}; give {_TYPES[wanted][1]} ({rules['doc']})")
     if wanted == "dict":
         return _checked_dict(name, value)
     _check_range(name, value, rules)

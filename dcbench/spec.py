@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from dcbench import functions, registry
+from dcbench import functions, redaction, registry
 from dcbench.errors import SpecError
 from dcbench.options import check_fields, default, option
 
@@ -23,6 +23,7 @@ PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
 SCHEDULES = ("constant", "cosine", "linear")
 TRANSPORTS = ("auto", "gloo", "mpi", "nccl")
 COMPRESSIONS = ("none", "fp16")
+OF_OWN_NAMES = ("model_args", "dataset_args", "optimizer_args", "knobs")  # the fields in which a secret may be
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,7 +165,7 @@ class RunSpec:
         return hash(self.hash)
 
     def __repr__(self) -> str:
-        shown = ", ".join(f"{n}={_shown(v)}" for n, v in _non_default(self).items())
+        shown = ", ".join(f"{n}={_shown(v)}" for n, v in masked(_non_default(self)).items())
         return f"RunSpec({shown})"
 
     @property
@@ -176,9 +177,9 @@ class RunSpec:
     def hash(self) -> str:
         """SHA-256 (first 16 hex digits) over the canonical fields that differ from their defaults.
 
-        Functions count by their source, so that an edited function is another run.
+        Functions count by their source, so that an edited function is another run; secrets count as their mask.
         """
-        canonical = {n: _canonical(n, v) for n, v in _non_default(self).items()}
+        canonical = masked({n: _canonical(n, v) for n, v in _non_default(self).items()})
         text = json.dumps({"kind": self.kind, **canonical}, sort_keys=True, allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -222,6 +223,11 @@ class RunSpec:
         if values.get("kind", "training") != "training":
             raise SpecError(f"unknown kind of workload {values['kind']!r} (known: training)")
         return cls(**fields)
+
+
+def masked(values: Mapping[str, Any], found: set[str] | None = None) -> dict[str, Any]:
+    """Return fields as they are kept and shown, without the secrets in what a person names freely."""
+    return {**values, **redaction.masked({n: values[n] for n in OF_OWN_NAMES if n in values}, found=found)}
 
 
 def field_names() -> tuple[str, ...]:
@@ -269,7 +275,7 @@ def _canonical(name: str, value: Any) -> Any:
 
 
 def _shown(value: Any) -> str:
-    return getattr(value, "__qualname__", None) or repr(value) if callable(value) else repr(value)
+    return functions.name_of(value) if callable(value) else repr(value)
 
 
 def _check_run(spec: RunSpec) -> None:
@@ -278,7 +284,8 @@ def _check_run(spec: RunSpec) -> None:
         if not knob.startswith(_KNOB_PREFIXES):
             raise SpecError(f"unknown knob {knob!r}; knobs begin with {', '.join(_KNOB_PREFIXES)}")
         if not isinstance(value, str | int | float) or "\0" in str(value):
-            raise SpecError(f"knob {knob!r} has the value {value!r}; give text or a number")
+            shown = redaction.masked(value, knob)
+            raise SpecError(f"knob {knob!r} has the value {shown!r}; give text or a number")
     if run.backend == "single" and run.devices != 1:
         raise SpecError(f"backend 'single' uses one device, devices={run.devices} was asked; choose another backend")
     if run.backend != "horovod" and run.transport != "auto":

@@ -17,6 +17,7 @@ from typing import Any
 
 from dcbench import channel, hardware
 from dcbench.errors import DcbenchError, WorkerFailed
+from dcbench.redaction import Hidden
 from dcbench.spec import RunSpec
 
 VERSIONS = ("dcbench", "tensorflow", "keras", "horovod", "numpy")
@@ -40,15 +41,15 @@ def main(sock: socket.socket) -> int:
     if message is None:
         return 1
     job, payload = message
-    rank = job["rank"]
+    rank, hidden = job["rank"], Hidden(job.get("secrets", ()))
     try:
         summary, leave_logs = _run(
             job, payload, lambda name: channel.send(sock, {"type": "state", "rank": rank, "name": name})
         )
     except BaseException as error:
-        text = "".join(traceback.format_exception(error))
+        text = hidden.text("".join(traceback.format_exception(error)))
         print(text, file=sys.stderr, flush=True)
-        channel.send(sock, {"type": "error", "rank": rank, "traceback": text, **_explain(error)})
+        channel.send(sock, {"type": "error", "rank": rank, "traceback": text, **hidden.value(_explain(error))})
         return 1
     channel.send(sock, {"type": "result", "rank": rank, "summary": summary, "more": leave_logs is not None})
     if leave_logs is not None:  # whatever happens from here on, the results are there

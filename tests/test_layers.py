@@ -15,7 +15,7 @@ import dcbench
 
 PACKAGE = Path(dcbench.__file__).parent
 CONTRACT = {
-    "errors", "registry", "functions", "options", "spec", "metrics", "parts", "record", "channel", "stats",
+    "errors", "redaction", "registry", "functions", "options", "spec", "metrics", "parts", "record", "channel", "stats",
 }  # fmt: skip
 FACTS = {"gpus", "hardware", "store"}
 ENGINE = {"datasets", "models", "backends", "timing", "training", "worker"}

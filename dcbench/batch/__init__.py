@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from dcbench import redaction
 from dcbench.batch import pdf
 from dcbench.errors import StoreError
 
@@ -56,7 +57,8 @@ def run_notebook(
     values = parameter.checked(source, declared, parameters or {})
     notebook_path = _reserve(Path(output_dir) if output_dir else reports_dir(), source.stem)
     notebook = execution.execute(source, values, notebook_path)
-    settings = {d.name: (values.get(d.name, d.default), d.meaning) for d in declared.values()}
+    used = redaction.masked({d.name: values.get(d.name, d.default) for d in declared.values()})
+    settings = {d.name: (used[d.name], d.meaning) for d in declared.values()}
     return report.write(notebook, settings, notebook_path.with_suffix(".html"))
 
 

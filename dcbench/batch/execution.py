@@ -20,8 +20,9 @@ from papermill.engines import NBClientEngine, papermill_engines
 from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
-from dcbench.batch import parameter
+from dcbench.batch import kept, parameter
 from dcbench.errors import BackendUnavailable, DcbenchError, SpecError, StoreError, WorkerFailed
+from dcbench.redaction import Hidden
 
 ENGINE = "dcbench"
 BATCH_VARIABLE = "DCBENCH_BATCH"  # set to 1 in the kernel: nobody looks, so that live views write plain text
@@ -33,6 +34,8 @@ _BAD_INPUT = {kind.__name__: kind for kind in (SpecError, BackendUnavailable, St
 
 class _Client(PapermillNotebookClient):
     """Show on standard error which cell runs, and the text of live displays."""
+
+    hidden = Hidden()
 
     def papermill_execute_cells(self) -> None:
         self._width = 0
@@ -58,7 +61,7 @@ class _Client(PapermillNotebookClient):
         if message["msg_type"] in ("display_data", "update_display_data"):
             data = message["content"]["data"]
             if set(data) == {"text/plain"} and message["content"].get("transient", {}).get("display_id"):
-                self._show(data["text/plain"].splitlines()[0])
+                self._show(self.hidden.text(data["text/plain"]).splitlines()[0])
         return super().process_message(*args, **kwargs)
 
     def _show(self, text: str, end: str | None = None) -> None:
@@ -88,6 +91,7 @@ class _Engine(NBClientEngine):
             config=Config(KernelManager={"transport": "ipc", "shutdown_wait_time": SHUTDOWN_S}),
             shutdown_kernel="graceful",
         )
+        client.hidden = kwargs["hidden"]
         return client.execute(env=os.environ | {BATCH_VARIABLE: "1"})
 
 
@@ -101,7 +105,7 @@ def execute(source: Path, values: Mapping[str, Any], target: Path) -> Any:
     Returns
     -------
     nbformat.NotebookNode
-        The executed notebook.
+        The executed notebook, without secrets, as it is saved.
 
     Raises
     ------
@@ -113,18 +117,22 @@ def execute(source: Path, values: Mapping[str, Any], target: Path) -> Any:
         After Ctrl-C, once the kernel and its runs have ended.
     """
     escaped = str(target).replace("{", "{{").replace("}", "}}")  # papermill formats paths
+    notebook = parameter.read(source)
+    hidden = kept.secrets(notebook, values)
     try:
-        with _termination_raises():
-            return papermill.execute_notebook(
-                parameter.read(source),
+        with _termination_raises(), kept.writing(target, hidden):
+            ran = papermill.execute_notebook(
+                notebook,
                 escaped,
                 parameters=dict(values),
                 engine_name=ENGINE,
                 progress_bar=False,
                 cwd=source.resolve().parent,
+                hidden=hidden,
             )
+        return kept.without(ran, hidden)
     except PapermillExecutionError as error:
-        raise _of_cell(error, source.name, target) from error
+        raise _of_cell(error, source.name, target, hidden) from None
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"{source.name} was interrupted; the notebook up to there is {target}") from None
     except DeadKernelError as error:
@@ -137,9 +145,9 @@ def execute(source: Path, values: Mapping[str, Any], target: Path) -> Any:
         ) from error
 
 
-def _of_cell(error: PapermillExecutionError, name: str, target: Path) -> DcbenchError:
+def _of_cell(error: PapermillExecutionError, name: str, target: Path, hidden: Hidden) -> DcbenchError:
     """Return what a cell raised as an error of this process: bad input stays what it is."""
-    said = str(error.evalue).splitlines()[0] if error.evalue else ""
+    said = hidden.text(str(error.evalue)).splitlines()[0] if error.evalue else ""
     stopped = f"{name} stopped in its cell {error.exec_count}"
     if error.ename in _BAD_INPUT and said:
         return _BAD_INPUT[error.ename](f"{said} ({stopped}; the notebook up to there is {target})")

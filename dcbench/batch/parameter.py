@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dcbench import redaction
 from dcbench.errors import SpecError
 
 _TYPES: dict[str, type] = {"int": int, "float": float, "str": str, "bool": bool, "list": list, "dict": dict}
@@ -126,8 +127,8 @@ def _typed(known: Declared, value: Any) -> Any:
     if found is None or (inner and not all(_converted(v, inner.rstrip("]")) is not None for v in _items(found, base))):
         about = f" ({known.meaning})" if known.meaning else ""
         raise SpecError(
-            f"parameter {known.name!r} is {value!r}; "
-            f"give a value of type {known.type_name} such as {known.default!r}{about}"
+            f"parameter {known.name!r} is {redaction.masked(value, known.name)!r}; give a value of type "
+            f"{known.type_name} such as {redaction.masked(known.default, known.name)!r}{about}"
         )
     return found
 

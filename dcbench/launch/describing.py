@@ -13,7 +13,7 @@ import cloudpickle
 
 from dcbench import functions, hardware
 from dcbench.errors import SpecError, WorkerFailed
-from dcbench.launch import assemble, engine, environment, placement
+from dcbench.launch import assemble, engine, environment, placement, secrecy
 from dcbench.launch.group import Group
 from dcbench.launch.lock import measuring
 from dcbench.launch.tasks import Cast, Stop, Task
@@ -61,6 +61,7 @@ def describe(
         functions.pack(builder)
     payload = cloudpickle.dumps({"model": builder}) if callable(builder) else b""
     job = {"type": "describe", "rank": 0, "input_shape": list(input_shape), "outputs": outputs, "args": args}
+    job["secrets"] = sorted(secrecy.gather(spec)[1].values)
     with tempfile.TemporaryDirectory(prefix="dcbench-") as folder:
         log = Path(folder) / "rank-0.log"
         process = placement.plan(spec, hardware.inspect_machine()).processes[0]

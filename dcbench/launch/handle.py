@@ -18,7 +18,7 @@ import cloudpickle
 
 from dcbench import functions, hardware, store
 from dcbench.errors import BackendUnavailable, DcbenchError
-from dcbench.launch import assemble, engine, environment, placement
+from dcbench.launch import assemble, engine, environment, placement, secrecy
 from dcbench.launch.group import Group
 from dcbench.launch.lock import measuring
 from dcbench.launch.ranks import Job, processes
@@ -106,10 +106,10 @@ class Handle(Waiting[Record]):
         transport = environment.transport(spec, where.device_type)
         self._environment = environment.base(spec)
         payload = _pack(spec)
-        described = spec.to_dict()
+        described, self._hidden = secrecy.gather(spec)
         self.run_dir = store.create(described, spec.hash, root, sweep).resolve()
         self.run_id = self.run_dir.name
-        self._job = Job(spec, described, payload, where, transport, entry, self.run_dir)
+        self._job = Job(spec, described, self._hidden, payload, where, transport, entry, self.run_dir)
         self.status = "starting"
         self._stop = Stop()
         name = f"dcbench {self.run_id}"
@@ -217,7 +217,9 @@ class Handle(Waiting[Record]):
         record.reason = f"it was {self._stop.reason} before it started"
 
     def _keep(self, record: Record) -> None:
-        """Write the record, then hand it to whoever waits."""
+        """Write the record, without secrets, then hand it to whoever waits."""
+        record.flags += [f for f in secrecy.clear_logs(self.run_dir, self._hidden) if f not in record.flags]
+        secrecy.clear_record(record, self._hidden)
         record.duration_s = time.monotonic() - self._asked_s - self._waited_s
         store.write(record, self.run_dir)
         self.status = record.status

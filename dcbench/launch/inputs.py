@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from dcbench import functions, registry, store
+from dcbench import functions, redaction, registry, store
 from dcbench.errors import SpecError
 from dcbench.spec import RunSpec
 
@@ -30,6 +30,24 @@ def check_function(value: str | Callable[..., Any]) -> None:
         functions.pack(value)
     elif functions.is_file_function(value):
         functions.describe(value)
+
+
+def check_given(spec: RunSpec, field: str) -> None:
+    """
+    Check that a field was given what a record leaves out.
+
+    Raises
+    ------
+    SpecError
+
+    Examples
+    --------
+    >>> check_given(RunSpec(dataset_args={"token": "***"}), "dataset_args")
+    Traceback (most recent call last):
+    dcbench.errors.SpecError: dataset_args['token'] is masked ('***'): records keep no secrets; give its value again
+    """
+    if where := redaction.still_masked(getattr(spec, field), field):
+        raise SpecError(f"{where} is masked ({redaction.MASK!r}): records keep no secrets; give its value again")
 
 
 def check_dataset(spec: RunSpec) -> None:

@@ -20,7 +20,7 @@ from dcbench import registry
 from dcbench.errors import BackendUnavailable, DcbenchError, SpecError
 from dcbench.launch import environment, inputs, placement
 from dcbench.options import checked, default
-from dcbench.spec import RunSpec, fields
+from dcbench.spec import OF_OWN_NAMES, RunSpec, fields, masked
 
 if TYPE_CHECKING:
     from dcbench.hardware import Machine
@@ -84,7 +84,7 @@ class Proposal:
             return ""
         for name, _ in _own_functions(self.spec):
             return f"# the {name} is a function of this notebook; put it in a file and give it as 'file.py:function'"
-        given = {name: getattr(self.spec, name) for name in _FIELDS}
+        given = masked({name: getattr(self.spec, name) for name in _FIELDS})
         words = [_flag(n, v) for n, v in given.items() if v != default(_FIELDS[n])]
         return shlex.join(["dcbench", "run", *itertools.chain(*words)])
 
@@ -190,6 +190,8 @@ def _checks(made: RunSpec, machine: Machine) -> Iterator[tuple[str, Callable[[],
     yield "transport", lambda: environment.transport(made, "gpu" if on_gpus else "cpu")
     lacks_gpus = made.device_type == "gpu" and not machine.gpus
     yield "device_type" if lacks_gpus else "devices", lambda: placement.plan(made, machine)
+    for name in OF_OWN_NAMES:
+        yield name, lambda name=name: inputs.check_given(made, name)
     yield "knobs", lambda: environment.base(made)
     yield "model", lambda: inputs.check_function(made.model)
     yield "dataset", lambda: inputs.check_dataset(made)

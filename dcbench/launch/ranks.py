@@ -14,6 +14,7 @@ from dcbench.launch import environment, rendezvous
 from dcbench.launch.mpi import Meeting
 from dcbench.launch.placement import Placement, Process
 from dcbench.launch.tasks import Cast, Task
+from dcbench.redaction import Hidden
 from dcbench.spec import RunSpec
 
 
@@ -26,7 +27,9 @@ class Job:
     ----------
     spec : RunSpec
     spec_dict : dict
-        As it is stored, functions described.
+        As it is stored, functions described and secrets masked.
+    hidden : Hidden
+        What is to be masked in all that is kept of the run.
     payload : bytes
         The fields that are functions of this process, serialised; empty where none is.
     placement : Placement
@@ -38,6 +41,7 @@ class Job:
 
     spec: RunSpec
     spec_dict: dict[str, Any]
+    hidden: Hidden
     payload: bytes
     placement: Placement
     transport: str
@@ -97,7 +101,8 @@ def _helper(job: Job, name: str, **what: Any) -> Task:
 def _rank(job: Job, process: Process, horovod: Mapping[str, str]) -> Task:
     message = {
         "type": "job",
-        "spec": job.spec_dict,
+        "spec": job.spec.to_dict(),
+        "secrets": sorted(job.hidden.values),
         "rank": process.rank,
         "size": len(job.placement.processes),
         "devices": process.devices,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import socket
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,9 +12,10 @@ from typing import Any
 
 from dcbench import hardware, store
 from dcbench.errors import DcbenchError, StoreError
-from dcbench.launch import assemble
+from dcbench.launch import assemble, secrecy
 from dcbench.launch.watchdog import EVENTS
 from dcbench.record import Record
+from dcbench.redaction import Hidden, of_environment
 from dcbench.store.runs import RECORD_FILE, read_json
 
 REASON = "the process that had started it ended without a word, as after SIGKILL or a loss of power"
@@ -61,6 +63,7 @@ def recover(root: Path | None = None) -> list[Record]:
             if about is None or store.is_owned(run_dir) or (run_dir / RECORD_FILE).exists():
                 continue  # asked in this order: what has ended can write no record any more
             record = _record(run_dir, about)
+            record.flags += secrecy.clear_logs(run_dir, Hidden(of_environment(os.environ)))
             store.write(Record.from_dict(record.to_dict()), run_dir)  # what cannot be read is not written
             found.append(record)
     return found

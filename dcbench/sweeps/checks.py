@@ -9,8 +9,8 @@ from typing import Any
 from dcbench import functions
 from dcbench.errors import SpecError
 from dcbench.hardware import Machine
-from dcbench.launch import environment, placement
-from dcbench.spec import RunSpec
+from dcbench.launch import environment, inputs, placement
+from dcbench.spec import OF_OWN_NAMES, RunSpec
 
 
 def specs(wanted: Sequence[RunSpec]) -> list[RunSpec]:
@@ -47,6 +47,8 @@ def count(name: str, value: Any, low: int, high: int) -> int:
 
 def runs_here(spec: RunSpec, machine: Machine) -> None:
     """Refuse, before anything runs, what `run` would refuse at its turn."""
+    for field in OF_OWN_NAMES:
+        inputs.check_given(spec, field)
     where = placement.plan(spec, machine)
     environment.transport(spec, where.device_type)
     environment.base(spec)
