@@ -27,10 +27,11 @@ _ABOUT = {  # a last word that says that the name is about a secret, and holds n
 _HARMLESS_VARIABLES = {"DESKTOP_SESSION", "OLDPWD", "PWD"}
 _IN_A_URL = {"code", "key"}  # secret there, if nowhere else
 _NAME = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
-_URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)(?P<user>[^\s/?#'\"<>@]*@)?(?P<rest>[^\s'\"<>]*)")
+# repeats are bounded, so that a long text takes time in proportion to its length
+_URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]{0,20}://)(?P<user>[^\s/?#'\"<>@]*@)?(?P<rest>[^\s'\"<>]*)")
 _QUERY = re.compile(r"(?P<mark>[?&;#])(?:(?P<name>[^=&;#?]*)=)?(?P<value>[^&;#]*)")
 _ASSIGNED = re.compile(
-    r"(?P<name>[A-Za-z_][\w.-]*)(?P<mark>[\"']?\s*[=:]\s*[\"']?(?:(?:Bearer|Basic|Token)\s+)?)(?P<value>[^\s\"',;&]+)"
+    r"(?<!\w)(?P<name>[A-Za-z_][\w.-]{0,63})(?P<mark>[\"']?\s*[=:]\s*[\"']?(?:(?:Bearer|Basic|Token)\s+)?)(?P<value>[^\s\"',;&]+)"
 )
 _KINDS = re.compile(
     r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b|\b(?:hf_|gh[pousr]_|github_pat_|glpat-|sk-|xox[abps]-)[\w-]{16,}"
