@@ -198,6 +198,6 @@ def test_of_the_environment(monkeypatch) -> None:
 
 
 @pytest.mark.timeout(30)
-@pytest.mark.parametrize("unit", ["x", "a.", "a1", "a://", "token=", "' ", "https://a?b&", "-----BEGIN ", "eyJaaaaaaa."])
+@pytest.mark.parametrize("unit", ["x", "a.", "a1", "a://", "token=", "' ", "https://a?b&", "-----BEGIN ", "eyJaa."])
 def test_a_long_text_is_masked_in_time(unit: str) -> None:
     assert masked_text(unit * (2**20 // len(unit))).startswith(unit[:6])
