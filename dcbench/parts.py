@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
@@ -9,6 +10,7 @@ from dcbench import spec
 
 Form: TypeAlias = "type | tuple[type, ...]"
 _NUMBER = (int, float)
+_DEEPEST = 50
 _NEEDED: dict[str, Form] = {  # of a specification; all else may be absent, or None
     "model": (str, dict),
     "dataset": (str, dict),
@@ -83,11 +85,16 @@ def _check_forms(part: str, values: Mapping[str, Any], forms: Mapping[str, Form]
             raise ValueError(f"its {part} has a {type(value).__name__} as {name!r}")
 
 
-def _check_sizes(value: Any) -> None:
-    """Refuse whole numbers that no float holds."""
+def _check_sizes(value: Any, depth: int = 0) -> None:
+    """Refuse numbers that no float holds, text that no file holds, and parts within parts without end."""
     kind = type(value)
     if kind is dict or kind is list:
-        for each in value.values() if kind is dict else value:
-            _check_sizes(each)
-    elif kind is int:
-        float(value)
+        if depth > _DEEPEST:
+            raise ValueError("its parts are nested too deeply")
+        for each in (*value, *value.values()) if kind is dict else value:
+            _check_sizes(each, depth + 1)
+    elif kind is int or kind is float:
+        if math.isinf(float(value)):
+            raise ValueError("it has a number that is more than a float holds")
+    elif kind is str and not value.isascii():
+        value.encode()

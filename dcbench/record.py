@@ -6,6 +6,7 @@ It knows nothing of how a run is made or where a record is kept.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -51,7 +52,8 @@ class Series:
         plain: list[float | None] = values.tolist()
         for place in np.flatnonzero(~np.isfinite(values)):
             plain[place] = None
-        return {"rank": self.rank, "host": self.host, "phase": self.phase, "index": _plain(self.index), "values": plain}
+        about = {"rank": self.rank, "host": self.host, "phase": self.phase, "index": self.index}
+        return _plain(about) | {"values": plain}
 
     def indices(self) -> list[int]:
         """Return the step of each value."""
@@ -191,7 +193,7 @@ class Record:
             fields["metrics"] = {n: _number(v) for n, v in values.get("metrics", {}).items()}
             fields["duration_s"] = _number(values.get("duration_s"))
             return cls(**fields)
-        except (TypeError, AttributeError, KeyError, ValueError, OverflowError) as error:
+        except (TypeError, AttributeError, KeyError, ValueError, OverflowError, RecursionError) as error:
             kind = "" if isinstance(error, ValueError | OverflowError) else f"{type(error).__name__}: "
             raise StoreError(f"record {values['run_id']!r} is damaged: {kind}{error}") from error
 
@@ -269,12 +271,17 @@ def _check_gaps(samples: list[Series]) -> None:
 
 
 def _number(value: Any) -> float:
-    return float("nan") if value is None else float(value)
+    number = float("nan") if value is None else float(value)
+    if math.isinf(number):
+        raise ValueError("it has a number that is more than a float holds")
+    return number
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, str):  # half a surrogate pair stands for a byte of a file's name that is no text
+        return value if value.isascii() else value.encode(errors="replace").decode()
     if isinstance(value, dict):
-        return {str(k): _plain(v) for k, v in value.items()}
+        return {_plain(str(k)): _plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(v) for v in value]
     if isinstance(value, np.generic):

@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from dcbench.store.files import explained
+
 FLUSH_S = 0.25
 
 
@@ -31,20 +33,28 @@ class EventFile:
     path : Path
     rank : int
         The process that writes.
+
+    Raises
+    ------
+    StoreError
+        Of each call where the folder cannot be written, or is full.
     """
 
     def __init__(self, path: Path, rank: int) -> None:
         self.rank = rank
         self.host = socket.gethostname()
-        self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        self._path = path
+        with explained(f"write {path.name}", path.parent):
+            self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
 
     def write(self, *events: dict[str, Any]) -> None:
         """Write events in one call, so that lines of several ranks never mix."""
         common = {"rank": self.rank, "host": self.host, "t_s": round(time.monotonic(), 6)}
         text = "".join(json.dumps(common | e, separators=(",", ":")) + "\n" for e in events)
         data = text.encode()
-        while data:  # a nearly full disk takes less than it is given, and then says why
-            data = data[os.write(self._fd, data) :]
+        with explained(f"write {self._path.name}", self._path.parent):
+            while data:  # a nearly full disk takes less than it is given, and then says why
+                data = data[os.write(self._fd, data) :]
 
     def close(self) -> None:
         """Close the file."""

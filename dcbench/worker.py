@@ -4,6 +4,7 @@ and TensorFlow.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import socket
@@ -19,6 +20,7 @@ from dcbench import channel, hardware
 from dcbench.errors import DcbenchError, WorkerFailed
 from dcbench.redaction import Hidden
 from dcbench.spec import RunSpec
+from dcbench.store.files import for_person
 
 VERSIONS = ("dcbench", "tensorflow", "keras", "horovod", "numpy")
 
@@ -48,8 +50,10 @@ def main(sock: socket.socket) -> int:
         )
     except BaseException as error:
         text = hidden.text("".join(traceback.format_exception(error)))
-        print(text, file=sys.stderr, flush=True)
-        channel.send(sock, {"type": "error", "rank": rank, "traceback": text, **hidden.value(_explain(error))})
+        with contextlib.suppress(OSError):  # the log may be on the disk that is full
+            print(text, file=sys.stderr, flush=True)
+        told = _explain(for_person(error, Path(job.get("run_dir", "."))))
+        channel.send(sock, {"type": "error", "rank": rank, "traceback": text, **hidden.value(told)})
         return 1
     channel.send(sock, {"type": "result", "rank": rank, "summary": summary, "more": leave_logs is not None})
     if leave_logs is not None:  # whatever happens from here on, the results are there

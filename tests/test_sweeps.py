@@ -141,6 +141,7 @@ class Pretence:
     def __init__(self) -> None:
         self.places: list[dict[str, Any]] = []
         self.statuses: dict[int, str] = {}
+        self.full: set[int] = set()  # runs that failed as the disk was full
 
     def run(self, spec: RunSpec, *, root: Path, sweep: dict[str, Any], **how: Any) -> Any:
         number = len(self.places)
@@ -152,7 +153,9 @@ class Pretence:
         record.run_id = run_dir.name
         self.places.append(sweep | {"model": spec.model})
         store.write(record, run_dir)
-        return types.SimpleNamespace(spec=spec, run_dir=run_dir, result=lambda: record, cancel=lambda: None)
+        full = record.reason if number in self.full else ""
+        how = {"result": lambda: record, "cancel": lambda: None}
+        return types.SimpleNamespace(spec=spec, run_dir=run_dir, disk_error=full, **how)
 
 
 @pytest.fixture
@@ -267,6 +270,14 @@ def test_what_no_run_can_survive_ends_it_and_keeps_what_there_is(
     assert len(dcbench.load_sweep(root=tmp_path)) == 5
     monkeypatch.setattr(running, "run", pretence.run)
     assert len(go(tmp_path, repeats=2).records) == 8 and len(pretence.places) == 14
+
+
+def test_a_full_disk_ends_it_though_the_failed_run_has_a_record(pretence: Pretence, tmp_path: Path) -> None:
+    pretence.statuses, pretence.full = {2: "failed", 3: "failed"}, {3}
+    with pytest.raises(StoreError, match=r"SIGKILL.*; the sweep ended after 4 of 14 runs, the same call"):
+        go(tmp_path, repeats=2)
+    pretence.statuses, pretence.full = {}, set()
+    assert len(go(tmp_path, repeats=2).records) == 8 and len(pretence.places) == 14 + 2
 
 
 def test_all_is_checked_before_anything_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

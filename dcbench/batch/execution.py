@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 import sys
@@ -140,9 +141,20 @@ def execute(source: Path, values: Mapping[str, Any], target: Path) -> Any:
             f"the kernel of {source.name} died (out of memory?); the notebook up to there is {target}"
         ) from error
     except OSError as error:
+        _remove_torn(target)
         raise StoreError(
             f"{target} cannot be written: {error.strerror or error}; free space or choose another"
         ) from error
+
+
+def _remove_torn(target: Path) -> None:
+    """Remove a notebook that was only half written."""
+    try:
+        json.loads(target.read_bytes())
+    except ValueError:
+        target.unlink()
+    except OSError:
+        pass  # it is not there
 
 
 def _of_cell(error: PapermillExecutionError, name: str, target: Path, hidden: Hidden) -> DcbenchError:

@@ -13,7 +13,7 @@ from dcbench.record import Record, Series, training_metrics
 
 _ECHOES = ("HorovodInternalError", "Horovod has been shut down", "Connection reset", "Connection closed by peer")
 _PHASES = {("train", "step_s"): "step_s", ("train", "loss"): "loss", ("warmup", "step_s"): "warmup_step_s"}
-_ABOUT_THE_RUN = ("SpecError", "BackendUnavailable", "CheckFailed", "Diverged")  # true of all ranks, not of one
+_ABOUT_THE_RUN = ("SpecError", "BackendUnavailable", "StoreError", "CheckFailed", "Diverged")  # not of one rank
 
 
 def judge(group: Group) -> tuple[str, str]:

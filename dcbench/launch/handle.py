@@ -17,7 +17,7 @@ from typing import Any
 import cloudpickle
 
 from dcbench import functions, hardware, store
-from dcbench.errors import BackendUnavailable, DcbenchError
+from dcbench.errors import BackendUnavailable, DcbenchError, StoreError
 from dcbench.launch import assemble, engine, environment, placement, secrecy
 from dcbench.launch.group import Group
 from dcbench.launch.lock import measuring
@@ -28,6 +28,7 @@ from dcbench.launch.waiting import Waiting
 from dcbench.launch.watchdog import EVENTS, Watchdog
 from dcbench.record import Record
 from dcbench.spec import RunSpec
+from dcbench.store.files import for_person
 
 WORKER = "dcbench.worker:main"
 EVENT_POLL_S = 0.1
@@ -91,6 +92,8 @@ class Handle(Waiting[Record]):
     spec : RunSpec
     status : str
         The stage that rank 0 is in, and the record's status once there is one.
+    disk_error : str
+        Why its files could not be written, once it has failed of that: so would the next run in that folder.
     """
 
     def __init__(
@@ -110,7 +113,7 @@ class Handle(Waiting[Record]):
         self.run_dir = store.create(described, spec.hash, root, sweep).resolve()
         self.run_id = self.run_dir.name
         self._job = Job(spec, described, self._hidden, payload, where, transport, entry, self.run_dir)
-        self.status = "starting"
+        self.status, self.disk_error = "starting", ""
         self._stop = Stop()
         name = f"dcbench {self.run_id}"
         self._thread = threading.Thread(target=self._work, args=(self._blank(),), name=name, daemon=True)
@@ -158,8 +161,11 @@ class Handle(Waiting[Record]):
             self._keep(record)
         except DcbenchError as error:
             self._fail(record, str(error), error)
+        except OSError as error:
+            told = for_person(error, self.run_dir)
+            self._fail(record, str(told) if told is not error else _itself(error), told)
         except BaseException as error:  # whoever waits must learn of it
-            self._fail(record, f"dcbench itself failed: {type(error).__name__}: {error}", error)
+            self._fail(record, _itself(error), error)
         finally:
             self._stop.close()
 
@@ -209,8 +215,13 @@ class Handle(Waiting[Record]):
         record.status, record.reason = assemble.judge(group)
         starts = {t.start for t in group.tasks if t.start}
         record.placement["start"] = "; ".join(sorted(starts)) or self.spec.start
-        events, _ = store.read_events(self.run_dir / EVENTS, 0)
+        try:
+            events, _ = store.read_events(self.run_dir / EVENTS, 0)
+        except (StoreError, OSError) as error:  # what ended the run is the reason, not this
+            events = []
+            record.flags.append(f"there are no samples: its events cannot be read ({error})")
         assemble.fill(record, group.tasks, events, self._asked_s + self._waited_s)
+        self.disk_error = record.reason if "StoreError" in {w.get("error_kind") for w in record.workers} else ""
 
     def _stopped_before_start(self, record: Record) -> None:
         record.status = self._stop.reason
@@ -227,12 +238,17 @@ class Handle(Waiting[Record]):
 
     def _fail(self, record: Record, reason: str, error: BaseException) -> None:
         record.status, record.reason, record.metrics = "failed", reason, {}
+        self.disk_error = reason if isinstance(error, StoreError) else ""
         try:
             self._keep(record)
         except BaseException:  # there is no place to keep even the failure, or the record itself cannot be kept
             self.status = "failed"
             if not self._future.done():
                 self._future.set_exception(error)
+
+
+def _itself(error: BaseException) -> str:
+    return f"dcbench itself failed: {type(error).__name__}: {error}"
 
 
 def _say_nothing(_sentence: str) -> None:

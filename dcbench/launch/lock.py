@@ -138,5 +138,6 @@ def _holder(number: int) -> str:
 
 
 def _write(number: int, owner: dict[str, object]) -> None:
-    os.ftruncate(number, 0)
-    os.pwrite(number, json.dumps(owner).encode(), 0)
+    with contextlib.suppress(OSError):  # on a full disk the lock holds all the same; its holder's name is not there
+        os.ftruncate(number, 0)
+        os.pwrite(number, json.dumps(owner).encode(), 0)

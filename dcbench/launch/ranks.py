@@ -16,6 +16,7 @@ from dcbench.launch.placement import Placement, Process
 from dcbench.launch.tasks import Cast, Task
 from dcbench.redaction import Hidden
 from dcbench.spec import RunSpec
+from dcbench.store.files import explained
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,11 @@ def processes(job: Job) -> Iterator[Cast]:
     Yields
     ------
     Cast
+
+    Raises
+    ------
+    StoreError
+        If their logs cannot be written.
     """
     ways = {"": _apart, "mpi": _by_mpi}
     with ways.get(job.transport, _by_gloo)(job) as cast:
@@ -94,8 +100,15 @@ def _by_mpi(job: Job) -> Iterator[Cast]:
 
 
 def _helper(job: Job, name: str, **what: Any) -> Task:
-    label, log = f"{job.run_dir.name}/{name}", job.run_dir / f"{name}.log"
-    return Task(label, environment.base(job.spec), log, **what)
+    return Task(f"{job.run_dir.name}/{name}", environment.base(job.spec), _log(job, name), **what)
+
+
+def _log(job: Job, name: str) -> Path:
+    """Make the empty log of a process: where that cannot be done, it is known before anything starts."""
+    path = job.run_dir / f"{name}.log"
+    with explained(f"write {path.name}", job.run_dir):
+        path.touch()
+    return path
 
 
 def _rank(job: Job, process: Process, horovod: Mapping[str, str]) -> Task:
@@ -112,7 +125,7 @@ def _rank(job: Job, process: Process, horovod: Mapping[str, str]) -> Task:
     return Task(
         label=f"{job.run_dir.name}/{process.rank}",
         env=environment.of_process(job.spec, job.placement, process, horovod),
-        log=job.run_dir / f"rank-{process.rank}.log",
+        log=_log(job, f"rank-{process.rank}"),
         entry=job.entry,
         cpus=process.cpus,
         job=message,

@@ -18,7 +18,7 @@ from dcbench.record import Record
 from dcbench.redaction import Hidden, of_environment
 from dcbench.store.runs import RECORD_FILE, read_json
 
-REASON = "the process that had started it ended without a word, as after SIGKILL or a loss of power"
+REASON = "the process that had started it wrote no record, as after SIGKILL, a loss of power, or on a full disk"
 _seen: set[Path] = set()
 _log = logging.getLogger("dcbench")
 

@@ -64,7 +64,8 @@ def clear_record(record: Record, hidden: Hidden) -> None:
 def clear_logs(run_dir: Path, hidden: Hidden) -> list[str]:
     """Mask secrets in the logs of a run that has ended; return what went wrong, as flags."""
     said = []
-    for path in sorted(run_dir.glob("*.log")) if hidden.values else []:
+    logs = [p for p in sorted(run_dir.glob("*.log")) if p.is_file()]  # no device, which may never end
+    for path in logs if hidden.values else []:
         try:
             hidden.file(path)
         except OSError as error:

@@ -7,16 +7,17 @@ that writers that come together, crash, or know nothing of the index cannot make
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from dcbench.errors import StoreError
-from dcbench.store.runs import RECORD_FILE, is_run_id, json_objects, write_atomically
+from dcbench.store.files import checked_line, checked_objects, explained, read_regular
+from dcbench.store.runs import RECORD_FILE, is_run_id, write_atomically
 
 INDEX_FILE = "index.jsonl"
+_APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC  # not blocked by a pipe of that name
 Entry = dict[str, Any]
 Row: TypeAlias = list[Any] | dict[str, Any]  # values by column, or what is wrong with the record
 
@@ -24,7 +25,7 @@ Row: TypeAlias = list[Any] | dict[str, Any]  # values by column, or what is wron
 def append(root: Path, entries: Iterable[Entry]) -> None:
     """Add lines to the index of `root`; where that folder cannot be written, reading only takes longer."""
     with contextlib.suppress(OSError):
-        number = os.open(root / INDEX_FILE, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        number = os.open(root / INDEX_FILE, _APPEND, 0o644)
         try:
             os.write(number, _text(entries))  # one call, so that lines of several writers do not mix
         finally:
@@ -82,11 +83,19 @@ def run_directories(root: Path) -> list[Path]:
 
 
 def _run_names(root: Path) -> list[str]:
+    with explained("list the runs", root):
+        try:
+            with os.scandir(root) as entries:
+                return sorted(e.name for e in entries if is_run_id(e.name) and _can_be_run(e))
+        except FileNotFoundError:
+            return []
+
+
+def _can_be_run(found: os.DirEntry[str]) -> bool:
     try:
-        with os.scandir(root) as entries:
-            return sorted(e.name for e in entries if is_run_id(e.name) and e.is_dir())
-    except FileNotFoundError:
-        return []
+        return found.is_dir()
+    except OSError:  # a loop of links, which is to be named where the runs are listed
+        return True
 
 
 def _is_row(value: Any, columns: int) -> bool:
@@ -95,8 +104,8 @@ def _is_row(value: Any, columns: int) -> bool:
 
 def _lines(root: Path) -> list[Entry]:
     try:
-        return list(json_objects((root / INDEX_FILE).read_bytes()))
-    except OSError:
+        return list(checked_objects(read_regular(root / INDEX_FILE)))
+    except (OSError, StoreError):
         return []  # absent or unreadable: every row is made from its record
 
 
@@ -107,7 +116,7 @@ def _compact(root: Path, entries: list[Entry]) -> None:
 
 
 def _text(entries: Iterable[Entry]) -> bytes:
-    return "".join(json.dumps(e, separators=(",", ":")) + "\n" for e in entries).encode()
+    return b"".join(checked_line(e) for e in entries)
 
 
 def _identity(path: Path | str) -> list[int] | None:

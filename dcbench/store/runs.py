@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import os
 import re
@@ -17,8 +16,10 @@ from typing import Any
 from dcbench.errors import StoreError
 from dcbench.record import Record
 from dcbench.registry import nearest
+from dcbench.store import files
+from dcbench.store.files import explained
 
-MAX_RECORD_BYTES = 2**30
+MAX_RECORD_BYTES = files.MOST_BYTES
 RECORD_FILE = "record.json"
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 
@@ -63,7 +64,7 @@ def write_record(record: Record, run_dir: Path) -> Path:
     StoreError
         If the folder is unwritable or full, or the record larger than ``MAX_RECORD_BYTES``.
     """
-    text = encoded(record.to_dict())
+    text = files.sealed(encoded(record.to_dict()))
     if len(text) > MAX_RECORD_BYTES:
         raise StoreError(
             f"the record of run {record.run_id!r} takes {len(text)} bytes, more than {MAX_RECORD_BYTES}; "
@@ -97,13 +98,23 @@ def load_record(run: str | Path, root: Path | None = None) -> Record:
 
 
 def find_run(run: str | Path, root: Path | None = None) -> Path:
-    """Return the directory of a run's id, or an existing path as it is."""
+    """
+    Return the directory of a run's id, or an existing path as it is.
+
+    Raises
+    ------
+    StoreError
+        If there is neither.
+    """
     base = base_of(root)
-    if isinstance(run, str) and is_run_id(run) and (base / run).is_dir():
-        return base / run
-    if Path(run).expanduser().exists():
-        return Path(run).expanduser()
-    known = [p.name for p in base.iterdir()] if base.is_dir() else []
+    with explained("find the run", base):
+        if isinstance(run, str) and is_run_id(run) and (base / run).is_dir():
+            return base / run
+    with contextlib.suppress(OSError, RuntimeError):  # a name too long, or a folder that is closed; no such home
+        if (given := Path(run).expanduser()).exists():
+            return given
+    with explained("list the runs", base):
+        known = [p.name for p in base.iterdir()] if base.is_dir() else []
     hint = nearest(str(run), known) or "; list them with 'dcbench runs list'"
     raise StoreError(f"there is no run {str(run)!r} in {base}{hint}")
 
@@ -115,12 +126,15 @@ def check_removable(run_id: str, root: Path | None = None) -> Path:
     Raises
     ------
     StoreError
-        If `run_id` is not the id of a run in `root`.
+        If `run_id` is not the id of a run in `root`, or is a link to a place that may be elsewhere.
     """
     base = base_of(root)
     run_dir = base / run_id
-    if not is_run_id(run_id) or not any((run_dir / name).is_file() for name in (RECORD_FILE, "spec.json")):
-        raise StoreError(f"{run_id!r} is not the id of a run in {base}; list them with 'dcbench runs list'")
+    with explained(f"look at run {run_id!r}", base):
+        if not is_run_id(run_id) or not any((run_dir / name).is_file() for name in (RECORD_FILE, "spec.json")):
+            raise StoreError(f"{run_id!r} is not the id of a run in {base}; list them with 'dcbench runs list'")
+        if run_dir.is_symlink():
+            raise StoreError(f"{run_dir} is a link to another place, which is left alone; remove the link yourself")
     return run_dir
 
 
@@ -139,19 +153,20 @@ def remove(run_id: str, root: Path | None = None) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file of at most ``MAX_RECORD_BYTES``, or raise a `StoreError`."""
+    """Read a JSON file of at most ``MAX_RECORD_BYTES``, whole where it has a checksum, or raise a `StoreError`."""
     try:
-        if (size := path.stat().st_size) > MAX_RECORD_BYTES:
-            raise StoreError(f"{path} holds {size} bytes, more than {MAX_RECORD_BYTES}; it is not read")
-        return json.loads(path.read_bytes())
+        data = files.read_regular(path, MAX_RECORD_BYTES)
+        files.check_seal(data)
+        return files.parsed(data)
     except FileNotFoundError:
-        raise StoreError(
-            f"there is no {path.name} in {path.parent}: the run goes on, or ended without one"
-        ) from None
+        raise StoreError(f"there is no {path.name} in {path.parent}: the run goes on, or ended without one") from None
     except OSError as error:
         raise StoreError(f"{path} cannot be read: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
+    except json.JSONDecodeError as error:
         raise StoreError(f"{path} is damaged: it is not JSON ({type(error).__name__})") from error
+    except (ValueError, RecursionError) as error:
+        why = "it is not JSON" if isinstance(error, UnicodeError | RecursionError) else str(error)[:200]
+        raise StoreError(f"{path} is damaged: {why}") from error
 
 
 def read_events(path: Path, offset: int = 0) -> tuple[list[dict[str, Any]], int]:
@@ -171,9 +186,14 @@ def read_events(path: Path, offset: int = 0) -> tuple[list[dict[str, Any]], int]
         Lines that are not JSON objects are left out.
     offset : int
         Where to go on; a line still being written is left for then.
+
+    Raises
+    ------
+    StoreError, OSError
+        If it is no regular file, or cannot be opened.
     """
     try:
-        with open(path, "rb") as file:
+        with open(files.open_regular(path), "rb") as file:
             file.seek(offset)
             text = file.read()
     except FileNotFoundError:
@@ -232,17 +252,3 @@ def base_of(given: Path | None) -> Path:
 def encoded(value: Any, indent: int | None = None) -> bytes:
     """Return JSON; what is not finite or not plain is refused."""
     return json.dumps(value, allow_nan=False, indent=indent).encode()
-
-
-@contextlib.contextmanager
-def explained(doing: str, folder: Path) -> Iterator[None]:
-    """Turn an `OSError` into the sentence of a `StoreError`."""
-    try:
-        yield
-    except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        advice = "free some space there" if full else "make that folder writable"
-        found = (error.strerror or str(error)).lower()
-        raise StoreError(
-            f"cannot {doing} in {folder}: {found}; {advice}, or choose another folder"
-        ) from error

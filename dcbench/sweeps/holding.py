@@ -8,6 +8,7 @@ from pathlib import Path
 
 from dcbench.errors import StoreError
 from dcbench.launch import lock
+from dcbench.store.files import explained
 
 LOCK_LIMIT_S = 5.0  # a sweep that was cancelled is still ending
 
@@ -27,13 +28,10 @@ def hold(key: str, root: Path) -> contextlib.ExitStack:
     def wait(sentence: str) -> None:
         waiting_since_s.append(time.monotonic())
 
-    try:
+    with explained("keep a sweep", root):
         root.mkdir(parents=True, exist_ok=True)
         with contextlib.ExitStack() as stack:
             if stack.enter_context(lock.measuring("the sweep", give_up, wait, path)):
                 return stack.pop_all()
         owner = lock.holder(path)
-    except OSError as error:
-        why = (error.strerror or str(error)).lower()
-        raise StoreError(f"cannot keep a sweep in {root}: {why}; make that folder writable") from error
     raise StoreError(f"{owner} has the same configurations and is under way in {root}; wait for its end or cancel it")

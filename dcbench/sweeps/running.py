@@ -234,6 +234,9 @@ class Sweep(Waiting[SweepResult]):
                 return False
             self._count(record)
         self._tell()
+        if handle.disk_error:
+            far = f"{self._done} of {self._total} runs"
+            raise StoreError(f"{handle.disk_error}; the sweep ended after {far}, the same call of sweep goes on there")
         return True
 
     def _count(self, record: Record) -> None:

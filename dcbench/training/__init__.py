@@ -7,6 +7,7 @@ ranks hold equal weights. It knows nothing of how processes are started or where
 from __future__ import annotations
 
 import math
+import shutil
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,15 +18,16 @@ import numpy as np
 
 from dcbench import datasets, models, registry, store
 from dcbench.backends._base import Backend, Place
-from dcbench.errors import SpecError
+from dcbench.errors import SpecError, StoreError
 from dcbench.spec import RunSpec
+from dcbench.store.files import for_person
 from dcbench.store.logs import logs_dir
 from dcbench.timing import EventFile, StepLog
 from dcbench.training import logs
 from dcbench.training.checks import DIGESTED_STEPS, check_data, check_random_state, check_same_source
 from dcbench.training.evaluation import Evaluator
 from dcbench.training.optimization import make_loss, make_optimizer
-from dcbench.training.state import Snapshot, sizes
+from dcbench.training.state import Snapshot, save_whole, sizes
 from dcbench.training.steps import Stepper
 from dcbench.training.tail import train_tail
 from dcbench.training.warmup import settle
@@ -136,7 +138,7 @@ class Training:
         self.backend.average_statistics(self.model)
         test = self._evaluate_at_end(len(log.step_s))
         if self.spec.save_model and self.place.rank == 0:
-            self.model.save(Path(self.place.run_dir) / "model.keras")
+            save_whole(self.model, Path(self.place.run_dir) / "model.keras")
         return {
             "block_s": log.busy_s,
             "first_step_at_s": first_step_at_s,
@@ -160,7 +162,10 @@ class Training:
             try:
                 act(logs_dir(self.place.run_dir))
             except Exception as error:
-                reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+                folder = logs_dir(self.place.run_dir)
+                if isinstance(told := for_person(error, folder), StoreError):
+                    shutil.rmtree(folder, ignore_errors=True)  # the run's record needs the space, and is worth more
+                reason = " ".join(f"{type(told).__name__}: {told}".split())[:300]
                 said.append(f"logs for TensorBoard are incomplete ({reason})")
         return said
 

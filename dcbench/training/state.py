@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
 from dcbench.backends._base import Backend
+from dcbench.store.files import for_person
 
 
 class Snapshot:
@@ -26,6 +29,17 @@ class Snapshot:
         """Put every value back."""
         for copy, value in zip(self._copies, self._values, strict=True):
             copy.assign(value)
+
+
+def save_whole(model: keras.Model, path: Path) -> None:
+    """Save a model whole or not at all; raise a `StoreError` where there is no room for it."""
+    half = path.with_name(f".half-{path.name}")
+    try:
+        model.save(half)
+        os.replace(half, path)
+    except Exception as error:
+        half.unlink(missing_ok=True)
+        raise for_person(error, path.parent) from error
 
 
 def sizes(model: keras.Model, optimizer: keras.Optimizer) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import time
@@ -39,6 +40,8 @@ def misbehave(do: str) -> None:
         os._exit(3)
     elif do == "sleep":
         time.sleep(600)
+    elif do == "limit files":
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))
     elif do == "leave a child":  # in a session of its own, which outlives its parent where nobody looks for it
         subprocess.Popen(["sleep", "600"], start_new_session=True)
     elif do != "nothing":
