@@ -8,7 +8,6 @@ import json
 import os
 import signal
 import sys
-import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from traitlets.config import Config
 
 from dcbench.batch import kept, parameter
 from dcbench.errors import BackendUnavailable, DcbenchError, SpecError, StoreError, WorkerFailed
+from dcbench.launch import ending
 from dcbench.redaction import Hidden
 
 ENGINE = "dcbench"
@@ -169,16 +169,12 @@ def _of_cell(error: PapermillExecutionError, name: str, target: Path, hidden: Hi
 
 @contextlib.contextmanager
 def _termination_raises() -> Iterator[None]:
-    """Turn SIGTERM into SystemExit, so that the kernel (and with it every worker) is ended on the way out."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
+    """
+    Turn SIGTERM into SystemExit, so that the kernel (and with it every worker) is ended on the way out.
 
-    def stop(number: int, frame: object) -> None:
-        raise SystemExit(128 + number)
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
+    That way, and the one after Ctrl-C, is not cut short by the same signal at once again.
+    """
+    stop = ending.raising(lambda number: SystemExit(128 + number))
+    interrupt = ending.raising(lambda _: KeyboardInterrupt())
+    with ending.handled({signal.SIGTERM: stop, signal.SIGINT: interrupt}):
         yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

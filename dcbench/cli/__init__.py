@@ -9,10 +9,10 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from typing import Any, NoReturn
 
 from dcbench.cli.arguments import parse
 from dcbench.errors import DcbenchError, WorkerFailed
+from dcbench.launch import ending
 from dcbench.terminal import clean
 
 __all__ = ["main"]
@@ -35,7 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Exit status.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, ending.raising(lambda _: KeyboardInterrupt()))
     try:
         chosen = parse(words)
         return chosen.act(chosen)
@@ -55,7 +56,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _complain(error: Exception | str, status: int) -> int:
     print(f"dcbench: {clean(error)}", file=sys.stderr)
     return status
-
-
-def _interrupt(*_: Any) -> NoReturn:
-    raise KeyboardInterrupt

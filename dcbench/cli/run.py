@@ -17,6 +17,7 @@ from dcbench.store.logs import how_to_open, logs_dir
 from dcbench.terminal import Progress, clean, quantity, table
 
 OK, FAILED, BAD_INPUT = 0, 1, 2
+END_LIMIT_S = 30.0
 _BAD_INPUT_KINDS = ("SpecError", "BackendUnavailable", "StoreError")
 
 
@@ -34,12 +35,20 @@ def run(chosen: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         progress.show("ending the run")
         handle.cancel()
-        ended = handle.result(timeout=30)
-        raise KeyboardInterrupt(f"run {ended.run_id} {ended.status}; its record is kept") from None
+        raise KeyboardInterrupt(_ended(handle)) from None
     finally:
         progress.close()
     print(json.dumps(record.to_dict(), indent=1, ensure_ascii=True) if chosen.json else summary(record))
     return _status(record)
+
+
+def _ended(handle: Any) -> str:
+    """Wait for a run that was cancelled; say what became of it."""
+    try:
+        ended = handle.result(timeout=END_LIMIT_S)
+    except TimeoutError:
+        return f"run {handle.run_id} has not ended within {END_LIMIT_S:.0f} s; see 'dcbench runs list'"
+    return f"run {ended.run_id} {ended.status}; its record is kept"
 
 
 def _status(record: Record) -> int:

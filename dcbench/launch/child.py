@@ -19,6 +19,7 @@ from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from dcbench import channel as channels
+from dcbench.launch import leftovers
 
 CHANNEL_VARIABLE = "DCBENCH_CHANNEL_FD"
 SETUP_FAILED = 70  # exit status where the process could not be set up
@@ -66,7 +67,8 @@ def become(
     """
     status = SETUP_FAILED
     try:
-        request = {**request, "env": {**request["env"], "TMPDIR": temporary}}
+        own = {"TMPDIR": temporary, leftovers.VARIABLE: os.environ[leftovers.VARIABLE]}
+        request = {**request, "env": {**request["env"], **own}}
         _set_up(request, parent)
         if "command" in request:
             os.execvpe(request["command"][0], request["command"], request["env"])

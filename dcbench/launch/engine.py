@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import json
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -19,14 +21,16 @@ from pathlib import Path
 from typing import Any
 
 from dcbench.errors import WorkerFailed
-from dcbench.launch import environment
+from dcbench.launch import environment, leftovers
 from dcbench.launch.polling import ready
 from dcbench.launch.server import MAX_MESSAGE_BYTES
+from dcbench.store.begun import mark_of
 from dcbench.store.runs import explained
 
 MAX_ENGINES = 2  # of different identities, so that a study of knobs need not start anew for each run
 PREPARE_LIMIT_S = 300.0
 END_LIMIT_S = 3.0
+_numbers = itertools.count()
 
 
 class EngineGone(WorkerFailed):
@@ -45,19 +49,20 @@ class Engine:
 
     def __init__(self, variables: Mapping[str, str]) -> None:
         self.identity = _identity(variables)
+        self.mark = f"{mark_of() or secrets.token_hex(8)}.{next(_numbers)}"  # inherited by all that comes from it
         self.warm = self.ready = False
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, MAX_MESSAGE_BYTES)  # the kernel may grant less
         with explained("keep temporary files", Path(tempfile.gettempdir())):
             self._log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
-            self._scratch = tempfile.mkdtemp(prefix="dcbench-")  # of all that it starts; it removes what each leaves
+            self._scratch = tempfile.mkdtemp(prefix=f"dcbench-{self.mark}-")  # of its workers
         package = str(Path(__file__).resolve().parents[2])
         path = os.pathsep.join(p for p in (package, variables.get("PYTHONPATH")) if p)
         command = [sys.executable, "-m", "dcbench.launch.server", str(theirs.fileno()), str(os.getpid()), self._scratch]
         with theirs:
             self.process = subprocess.Popen(
                 command,
-                env={**variables, "PYTHONPATH": path},
+                env={**variables, "PYTHONPATH": path, leftovers.VARIABLE: self.mark},
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=self._log,
@@ -146,6 +151,7 @@ class Engine:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)  # its workers then die by its death
             self.process.wait()
+        leftovers.end(self.mark)
         shutil.rmtree(self._scratch, ignore_errors=True)  # where it could not do so itself
         self._socket.close()
         self._log.close()
@@ -201,6 +207,8 @@ def using(variables: Mapping[str, str], preload: bool, stop: Any) -> Iterator[En
             if engine is not None:
                 engine.close()  # what it is doing is no longer known
             raise
+        if engine is not None and not engine.alive:
+            engine.close()  # with what its workers have begun
 
 
 def _ready(variables: Mapping[str, str], preload: bool, stop: Any) -> Engine | None:

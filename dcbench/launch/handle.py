@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import logging
 import os
 import sys
@@ -18,7 +17,7 @@ import cloudpickle
 
 from dcbench import functions, hardware, store
 from dcbench.errors import BackendUnavailable, DcbenchError, StoreError
-from dcbench.launch import assemble, engine, environment, placement, secrecy
+from dcbench.launch import assemble, ending, engine, environment, placement, secrecy
 from dcbench.launch.group import Group
 from dcbench.launch.lock import measuring
 from dcbench.launch.ranks import Job, processes
@@ -72,7 +71,11 @@ def run(
     """
     recover_once(root)
     handle = Handle(spec, root, on_wait or _log.warning, dict(sweep or {}), _entry)
-    handle._thread.start()
+    try:
+        handle._thread.start()
+    except BaseException:  # Ctrl-C: nobody has the handle then
+        handle.cancel()
+        raise
     return handle
 
 
@@ -277,5 +280,5 @@ def _forget_in_forked_child() -> None:
     _handles.clear()
 
 
-atexit.register(_interrupt_all)
+ending.at_end(_interrupt_all)
 os.register_at_fork(after_in_child=_forget_in_forked_child)

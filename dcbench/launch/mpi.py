@@ -14,6 +14,7 @@ from pathlib import Path
 
 from dcbench.errors import WorkerFailed
 from dcbench.launch.environment import mpirun
+from dcbench.store.begun import mark_of
 
 MAX_ENVIRONMENT_BYTES = 2**20
 STUB_LIMIT_S = 5.0
@@ -35,7 +36,7 @@ class Meeting:
         self.size, self._given = size, given
         self.environments: dict[int, dict[str, str]] = {}
         self._stubs: list[socket.socket] = []
-        self._folder = tempfile.mkdtemp(prefix="dcbench-mpi-")
+        self._folder = tempfile.mkdtemp(prefix=f"dcbench-{mark_of()}-mpi-")
         self._path = str(Path(self._folder) / "launcher")
         self._listening = socket.socket(socket.AF_UNIX)
         self._listening.bind(self._path)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import shutil
 import socket
+import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from dcbench import hardware, store
 from dcbench.errors import DcbenchError, StoreError
-from dcbench.launch import assemble, secrecy
+from dcbench.launch import assemble, leftovers, secrecy
 from dcbench.launch.watchdog import EVENTS
 from dcbench.record import Record
 from dcbench.redaction import Hidden, of_environment
@@ -54,6 +56,7 @@ def recover(root: Path | None = None) -> list[Record]:
     Notes
     -----
     A run whose process lives, or is another host's, is left alone, and so is one that does not say who makes it.
+    Processes and temporary files that such a run has left on this machine go with it.
     """
     base = store.root() if root is None else Path(root)
     found = []
@@ -62,11 +65,21 @@ def recover(root: Path | None = None) -> list[Record]:
             about = store.owner(run_dir)
             if about is None or store.is_owned(run_dir) or (run_dir / RECORD_FILE).exists():
                 continue  # asked in this order: what has ended can write no record any more
+            _end_leftovers(about)
             record = _record(run_dir, about)
             record.flags += secrecy.clear_logs(run_dir, Hidden(of_environment(os.environ)))
             store.write(Record.from_dict(record.to_dict()), run_dir)  # what cannot be read is not written
             found.append(record)
     return found
+
+
+def _end_leftovers(about: dict[str, Any]) -> None:
+    """End what a process that is no more has left running, and remove its temporary files."""
+    if mark := store.mark_of(about):
+        leftovers.end(mark)
+        for folder in Path(tempfile.gettempdir()).glob(f"dcbench-{mark}[.-]*"):
+            if folder.lstat().st_uid == os.geteuid():
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def _record(run_dir: Path, about: dict[str, Any]) -> Record:

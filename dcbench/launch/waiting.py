@@ -46,9 +46,13 @@ class Waiting(Generic[T]):
             If a record could not be written.
         """
         try:
-            return self._future.result(timeout)
+            try:
+                return self._future.result(timeout)
+            except KeyboardInterrupt:
+                self.cancel()
+                raise
         except KeyboardInterrupt:
-            self.cancel()
+            self.cancel()  # again: a second Ctrl-C may have come before the first was obeyed
             raise
 
     def __await__(self) -> Generator[Any, None, T]:

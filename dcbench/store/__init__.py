@@ -3,7 +3,7 @@
 It knows nothing of how a run is made, nor what its numbers mean.
 """
 
-from dcbench.store.begun import create, is_owned, owner
+from dcbench.store.begun import create, is_owned, mark_of, owner
 from dcbench.store.index import run_directories
 from dcbench.store.runs import (
     cache_dir,
@@ -21,6 +21,6 @@ from dcbench.store.table import COLUMNS, Runs, by_time, export, load_records, lo
 
 __all__ = [
     "COLUMNS", "Runs", "by_time", "cache_dir", "check_removable", "create", "export", "find_run", "is_owned",
-    "is_run_id", "load_record", "load_records", "load_sweep", "new_id", "owner", "read_events", "remove",
+    "is_run_id", "load_record", "load_records", "load_sweep", "mark_of", "new_id", "owner", "read_events", "remove",
     "root", "run_directories", "samples", "tidy", "write",
 ]  # fmt: skip

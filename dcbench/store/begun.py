@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import socket
@@ -84,6 +85,27 @@ def is_owned(run_dir: Path) -> bool:
     return isinstance(pid, int) and isinstance(start, int) and _start_ticks(pid) == start
 
 
+def mark_of(about: Mapping[str, Any] | None = None) -> str:
+    """
+    Return a word that is one process's alone.
+
+    Parameters
+    ----------
+    about : mapping, optional
+        As from `owner`; this process unless given.
+
+    Returns
+    -------
+    str
+        16 hex digits; empty where `about` does not say enough.
+    """
+    about = _this_process() if about is None else about
+    kinds = {"pid": int, "start_ticks": int, "boot": str, "host": str}
+    if not all(isinstance(about.get(name), kind) for name, kind in kinds.items()):
+        return ""
+    return hashlib.sha256(repr([about[name] for name in kinds]).encode()).hexdigest()[:16]
+
+
 def _this_process() -> dict[str, Any]:
     pid = os.getpid()
     about = {"pid": pid, "start_ticks": _start_ticks(pid), "boot": _boot(), "namespace": _namespace()}
@@ -91,9 +113,14 @@ def _this_process() -> dict[str, Any]:
 
 
 def _start_ticks(pid: int) -> int | None:
-    """Return when a process started, in the kernel's ticks since boot, which no setting of a clock moves."""
+    """
+    Return when a process started, in the kernel's ticks since boot, which no setting of a clock moves.
+
+    None where it has ended, also while its parent has not yet taken note of that.
+    """
     try:
-        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+        state, *others = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return None if state in "ZX" else int(others[18])
     except (OSError, ValueError, IndexError):
         return None
 

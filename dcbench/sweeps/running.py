@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import logging
 import os
 import statistics
@@ -15,6 +14,7 @@ from typing import Any
 
 from dcbench import hardware, store
 from dcbench.errors import StoreError
+from dcbench.launch import ending
 from dcbench.launch.handle import WORKER, Handle, run  # registers its end of process first, so that ours comes before
 from dcbench.launch.waiting import Waiting
 from dcbench.record import Record
@@ -271,5 +271,5 @@ def _end_all() -> None:
         each._stop("interrupted")
 
 
-atexit.register(_end_all)
+ending.at_end(_end_all)
 os.register_at_fork(after_in_child=_sweeps.clear)
