@@ -309,13 +309,16 @@ def test_an_ended_batch_leaves_a_record_of_its_run_and_no_process(tmp_path, numb
         stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
     deadline = time.monotonic() + 120
-    while not any('"training"' in f.read_text() for f in tmp_path.glob("runs/*/events.jsonl")):
-        assert batch_run.poll() is None and time.monotonic() < deadline
-        time.sleep(0.1)
-    started = descendants(batch_run.pid)
-    assert len(started) >= 3  # the kernel, the engine, the rank
-    os.killpg(batch_run.pid, number)
-    _, said = batch_run.communicate(timeout=60)
+    try:
+        while not any('"training"' in f.read_text() for f in tmp_path.glob("runs/*/events.jsonl")):
+            assert batch_run.poll() is None and time.monotonic() < deadline
+            time.sleep(0.1)
+        started = descendants(batch_run.pid)
+        assert len(started) >= 3  # the kernel, the engine, the rank
+        os.killpg(batch_run.pid, number)
+        _, said = batch_run.communicate(timeout=60)
+    finally:
+        batch_run.kill()  # its kernel ends with it
     assert batch_run.returncode == exit_status
     assert "Traceback" not in said
     assert exit_status != 130 or re.search(r"study\.ipynb was interrupted; the notebook up to there is .*\.ipynb", said)

@@ -35,7 +35,7 @@ def start(do: str = "train", **fields: Any) -> Handle:
 def reports(run_dir: Path, ranks: int = 2) -> list[dict[str, Any]]:
     """Wait for what the ranks of a run write down of themselves."""
     paths = [run_dir / f"report-{r}.json" for r in range(ranks)]
-    until(lambda: all(p.exists() for p in paths))
+    until(lambda: all(p.exists() for p in paths), LIMIT_S)  # the machine may have to be waited for
     return [json.loads(p.read_text()) for p in paths]
 
 

@@ -14,7 +14,7 @@ import pytest
 from fake_records import fake_record
 
 from dcbench import store
-from dcbench.launch import recovery
+from dcbench.launch import leftovers, recovery
 
 HERE = Path(__file__).parent
 SWEEP = {"id": "20260102T030000-abcdef", "key": "0" * 16, "seed": 0, "round": 1, "place": 3, "canary": False}
@@ -87,3 +87,33 @@ def test_once_is_once(abandoned: Path) -> None:
     (abandoned / "record.json").unlink()
     assert recovery.recover_once(abandoned.parent) == []
     assert recovery.recover_once(abandoned / "absent") == []
+
+
+def test_only_what_carries_the_mark_is_ended() -> None:
+    marks = ["0123.0", "0123", "01234.0", "0123.10"]
+    begun = [
+        subprocess.Popen(["sleep", "60"], env=os.environ | {leftovers.VARIABLE: mark}, start_new_session=True)
+        for mark in marks
+    ]
+    named = subprocess.Popen(["sleep", "60"], env=os.environ | {"OTHER": f"{leftovers.VARIABLE}=0123.0"})
+    try:
+        assert leftovers.end("0123.0") == {begun[0].pid} and begun[0].wait(10) == -signal.SIGKILL
+        assert leftovers.end("0123") == {begun[1].pid, begun[3].pid}
+        assert begun[2].poll() is None and named.poll() is None
+    finally:
+        for process in (*begun, named):
+            process.kill()
+            process.wait()
+
+
+def test_what_an_abandoned_run_left_is_ended_and_removed(abandoned: Path, tmp_path_factory, monkeypatch) -> None:
+    temporary = tmp_path_factory.mktemp("temporary")
+    monkeypatch.setattr("tempfile.tempdir", str(temporary))
+    mark = store.mark_of(store.owner(abandoned))
+    assert len(mark) == 16 and mark != store.mark_of() and store.mark_of({"pid": 1}) == ""
+    for name in (f"dcbench-{mark}.0-x", f"dcbench-{mark}-mpi-x", f"dcbench-{store.mark_of()}.0-x"):
+        (temporary / name).mkdir()
+    with subprocess.Popen(["sleep", "60"], env=os.environ | {leftovers.VARIABLE: f"{mark}.3"}) as left:
+        recovery.recover(abandoned.parent)
+        assert left.wait(10) == -signal.SIGKILL
+    assert [path.name for path in temporary.iterdir()] == [f"dcbench-{store.mark_of()}.0-x"]

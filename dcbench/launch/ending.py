@@ -66,10 +66,10 @@ def raising(error: Callable[[int], BaseException]) -> Callable[[int, object], No
 
     Examples
     --------
-    >>> handler = raising(lambda number: KeyboardInterrupt(number))
+    >>> handler = raising(lambda number: TimeoutError(number))
     >>> handler(2, None)
     Traceback (most recent call last):
-    KeyboardInterrupt: 2
+    TimeoutError: 2
     >>> handler(2, None)
     """
     last_s = float("-inf")

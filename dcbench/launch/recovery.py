@@ -78,8 +78,9 @@ def _end_leftovers(about: dict[str, Any]) -> None:
     if mark := store.mark_of(about):
         leftovers.end(mark)
         for folder in Path(tempfile.gettempdir()).glob(f"dcbench-{mark}[.-]*"):
-            if folder.lstat().st_uid == os.geteuid():
-                shutil.rmtree(folder, ignore_errors=True)
+            with contextlib.suppress(FileNotFoundError):  # another process recovers the same run
+                if folder.lstat().st_uid == os.geteuid():
+                    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _record(run_dir: Path, about: dict[str, Any]) -> Record:

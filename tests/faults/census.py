@@ -42,7 +42,8 @@ class Census:
     ports : set of int
         On which this process, or one begun from here, listens.
     temporary : set of str
-        Files in the folder for temporary ones, and half written ones among the runs.
+        Files in the folder for temporary ones, and half written ones among the runs; what warm engines of this process
+        keep is left out.
     """
 
     processes: set[int] = field(default_factory=set)
@@ -58,7 +59,15 @@ def take(value: str, temporary: Path, runs: Path) -> Census:
     ports = {p for pid in (*begun, os.getpid()) for p in listening(pid)}
     halves = {str(p) for p in (*runs.glob("*/.*"), *runs.glob(".*")) if p.suffix != ".lock"}  # a sweep's lock stays
     descriptors = len(os.listdir("/proc/self/fd"))
-    return Census(begun - engines, descriptors, ports, {str(p) for p in temporary.iterdir()} | halves)
+    files = {str(p) for p in temporary.iterdir()} - {_scratch(pid) for pid in engines}
+    return Census(begun - engines, descriptors, ports, files | halves)
+
+
+def _scratch(pid: int) -> str:
+    """Return the folder that an engine keeps for its workers: its last argument."""
+    with contextlib.suppress(psutil.Error):
+        return psutil.Process(pid).cmdline()[-1]
+    return ""
 
 
 def listening(pid: int) -> set[int]:

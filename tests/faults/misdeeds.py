@@ -13,15 +13,17 @@ FILE = str(Path(__file__))
 
 
 def rows(rank: int, size: int, do: str = "nothing", at: int = 2_000, examples: int = 8_000, moment: str = ""):
-    """Misbehave on the last rank at example `at`, not while the data are first counted; note when, in file `moment`."""
+    """Misbehave once, on the last rank at example `at`, not while the data are counted; note when, in file `moment`."""
     import tensorflow as tf
 
     passes: list[int] = []
+    done: list[str] = []
 
     def each():
         passes.append(1)
         for number in range(examples):
-            if rank == size - 1 and number == at and len(passes) > 1:
+            if rank == size - 1 and number == at and len(passes) > 1 and not done:
+                done.append(do)
                 if moment:
                     Path(moment).write_text(str(time.monotonic()))
                 misbehave(do)
@@ -44,5 +46,8 @@ def misbehave(do: str) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))
     elif do == "leave a child":  # in a session of its own, which outlives its parent where nobody looks for it
         subprocess.Popen(["sleep", "600"], start_new_session=True)
+    elif do == "leave children":  # the second one is no child of this process any more
+        subprocess.Popen(["sleep", "600"], start_new_session=True)
+        subprocess.run(["sh", "-c", "setsid sleep 600 &"], check=True)
     elif do != "nothing":
         raise ValueError(f"no such misdeed: {do}")
