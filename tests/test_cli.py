@@ -144,7 +144,7 @@ def test_a_notebook_without_a_cell_of_parameters(capsys, tmp_path) -> None:
 
 def test_a_file_where_the_runs_should_be(capsys, tmp_path) -> None:
     (tmp_path / "runs").write_text("")
-    assert "cannot keep a run in" in complaint(capsys, "run")
+    assert "not a directory; move the file that is in its way" in complaint(capsys, "run")
 
 
 class FakeHandle:

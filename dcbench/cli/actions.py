@@ -53,10 +53,11 @@ def runs_list(chosen: argparse.Namespace) -> int:
     recovery.recover_once()
     records = store.load_records()
     skipped = records.attrs["skipped"]
+    known = len(records) + len(skipped)
     if chosen.sweep is not None:
-        known = list(records["sweep"].dropna().unique())
-        if chosen.sweep not in known:
-            raise SpecError(f"there is no sweep {chosen.sweep!r} in {store.root()}{nearest(chosen.sweep, known)}")
+        sweeps = list(records["sweep"].dropna().unique())
+        if chosen.sweep not in sweeps:
+            raise SpecError(f"there is no sweep {chosen.sweep!r} in {store.root()}{nearest(chosen.sweep, sweeps)}")
         records = records[records["sweep"] == chosen.sweep]
     if chosen.last is not None:
         if not chosen.last.isdigit() or int(chosen.last) < 1:
@@ -76,6 +77,8 @@ def runs_list(chosen: argparse.Namespace) -> int:
         print(f"no records in {clean(store.root())}; make one with 'dcbench run'")
     for name, reason in skipped.items():
         print(f"left out: {clean(name)}: {clean(reason)}", file=sys.stderr)
+    if skipped:
+        print(f"{len(skipped)} of {known} left out", file=sys.stderr)
     return OK
 
 

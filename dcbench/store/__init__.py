@@ -1,5 +1,8 @@
 """Runs on disk: a directory each under one folder, written atomically, listed fast, read with suspicion.
 
+A record ends with the SHA-256 of all before it, and a line of the index with its CRC-32: what was changed or cut off
+since is left out by name, never read as other numbers; they are no signature, and a record without one is read as is.
+
 It knows nothing of how a run is made, nor what its numbers mean.
 """
 

@@ -40,12 +40,14 @@ def advice(number: int | None) -> str:
 
 @contextlib.contextmanager
 def explained(doing: str, folder: Path) -> Iterator[None]:
-    """Turn an `OSError` into the sentence of a `StoreError`."""
+    """Turn an `OSError`, or that a name is none of a file, into the sentence of a `StoreError`."""
     try:
         yield
     except OSError as error:
         found = (error.strerror or str(error)).lower()
         raise StoreError(f"cannot {doing} in {folder}: {found}; {advice(error.errno)}") from error
+    except ValueError as error:  # NUL, or half a surrogate pair
+        raise StoreError(f"cannot {doing} in {str(folder)!r}: no file can have that name; choose another") from error
 
 
 def for_person(error: BaseException, folder: Path) -> BaseException:
@@ -103,7 +105,7 @@ def read_regular(path: str | Path, most: int = MOST_BYTES) -> bytes:
     """Read a regular file of at most `most` bytes; raises as `open_regular`, and a `StoreError` where it is larger."""
     with open(open_regular(path), "rb") as file:
         size = os.fstat(file.fileno()).st_size
-        data = file.read(most + 1) if size <= most else b""
+        data = (file.read(most + 1) if size <= most else b"") or b""  # None of one that gives its bytes later
     if max(size, len(data)) > most:
         raise StoreError(f"{path} holds {max(size, len(data))} bytes, more than {most}; it is not read")
     return data

@@ -86,7 +86,7 @@ def _run_names(root: Path) -> list[str]:
     with explained("list the runs", root):
         try:
             with os.scandir(root) as entries:
-                return sorted(e.name for e in entries if is_run_id(e.name) and _can_be_run(e))
+                return sorted(e.name for e in entries if is_run_id(e.name) and e.name != INDEX_FILE and _can_be_run(e))
         except FileNotFoundError:
             return []
 

@@ -20,6 +20,7 @@ from dcbench.store import files
 from dcbench.store.files import explained
 
 MAX_RECORD_BYTES = files.MOST_BYTES
+MAX_EVENT_BYTES = 4 * MAX_RECORD_BYTES  # read at once, of an event file
 RECORD_FILE = "record.json"
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 
@@ -190,12 +191,14 @@ def read_events(path: Path, offset: int = 0) -> tuple[list[dict[str, Any]], int]
     Raises
     ------
     StoreError, OSError
-        If it is no regular file, or cannot be opened.
+        If it is no regular file, holds more than any record can, or cannot be opened.
     """
     try:
         with open(files.open_regular(path), "rb") as file:
+            if (size := os.fstat(file.fileno()).st_size - offset) > MAX_EVENT_BYTES:
+                raise StoreError(f"{path} holds {size} bytes to read, more than {MAX_EVENT_BYTES}; it is not read")
             file.seek(offset)
-            text = file.read()
+            text = file.read() or b""  # None of one that gives its bytes later
     except FileNotFoundError:
         return [], offset
     whole = text[: text.rfind(b"\n") + 1]
@@ -231,7 +234,7 @@ def write_atomically(path: Path, content: bytes) -> None:
             os.replace(temporary, path)
             _sync_folder(path.parent)
     except BaseException:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, ValueError):
             temporary.unlink()
         raise
 

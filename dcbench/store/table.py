@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -218,7 +219,8 @@ def export(path: Path, table: pd.DataFrame) -> Path:
     StoreError
         For another ending, an unwritable folder, or Parquet without pyarrow.
     """
-    path = Path(path).expanduser()
+    with contextlib.suppress(RuntimeError):  # no such home
+        path = Path(path).expanduser()
     ending = path.suffix.lstrip(".").lower()
     if ending not in FORMATS:
         raise StoreError(
