@@ -19,7 +19,8 @@ import psutil
 import pytest
 
 from dcbench import BackendUnavailable, Record, RunSpec, SpecError, WorkerFailed, hardware, store
-from dcbench.launch import Handle, describe, engine, engine_status, lock, run, running, stop_engines
+from dcbench.launch import Handle, assemble, describe, engine, engine_status, lock, run, running, stop_engines
+from dcbench.record import Series
 
 STAND_IN = "stand_in_worker:main"
 LIMIT_S = 240  # other measurements on this machine come first
@@ -579,3 +580,21 @@ def test_a_run_that_is_watched_logs_no_more_what_it_waits_for(caplog: pytest.Log
     logged._waiting("waiting for another")
     asked._waiting("waiting for another")
     assert not caplog.records and told[-1] == f"run {asked.run_id}: waiting for another"
+
+
+def test_a_record_of_too_many_samples_keeps_the_first_and_says_where_the_others_are() -> None:
+    loss = [Series(rank, "h", "loss", 0, [float(i) for i in range(40)]) for rank in (0, 1)]
+    tests = Series(0, "h", "test_accuracy", [10, 20], [0.5, 0.6])
+    record = Record(run_id="a", spec={}, spec_hash="", samples=[*loss, tests])
+    assemble.keep_within(record, 82)
+    assert record.samples == [*loss, tests] and not record.flags
+    assemble.keep_within(record, 81)
+    assert [len(s.values) for s in record.samples] == [27, 27, 2] and record.samples[2] == tests
+    assert record.flags[0].startswith("its metrics are of all 82 samples; the record keeps the first 27 of each")
+
+
+def test_samples_may_overlap_or_have_gaps() -> None:
+    common = {"rank": 0, "host": "h", "phase": "train"}
+    parts = [{"index": 0, "loss": [1.0, 2.0]}, {"index": 1, "loss": [5.0]}, {"index": 4, "loss": [3.0]}]
+    (series,) = assemble.samples([common | part for part in parts])
+    assert series.indices() == [0, 1, 4] and series.values == [1.0, 5.0, 3.0]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -11,6 +13,7 @@ from dcbench.launch.tasks import Task
 from dcbench.metrics import METRICS
 from dcbench.record import Record, Series, training_metrics
 
+MOST_SAMPLES = 6 * 10**6  # of a record: some 20 characters each at most, within the size of a record that is read
 _ECHOES = ("HorovodInternalError", "Horovod has been shut down", "Connection reset", "Connection closed by peer")
 _PHASES = {("train", "step_s"): "step_s", ("train", "loss"): "loss", ("warmup", "step_s"): "warmup_step_s"}
 _ABOUT_THE_RUN = ("SpecError", "BackendUnavailable", "StoreError", "CheckFailed", "Diverged")  # not of one rank
@@ -102,6 +105,7 @@ def fill(record: Record, tasks: Sequence[Task], events: Iterable[Mapping[str, An
     if record.status == "ok":
         record.metrics = _metrics(record, summaries, started_s)
         _add_load(record, summaries)
+    keep_within(record)
 
 
 def _flags(task: Task) -> list[str]:
@@ -135,12 +139,11 @@ def samples(events: Iterable[Mapping[str, Any]]) -> list[Series]:
     >>> samples([common | {"index": 0, "loss": [2.0, 1.0]}, common | {"index": 2, "loss": [0.5]}])
     [Series(rank=0, host='h', phase='loss', index=0, values=[2.0, 1.0, 0.5])]
     """
-    parts: dict[tuple[int, str, str], dict[int, float]] = {}
+    parts: dict[tuple[int, str, str], list[tuple[int, array[float]]]] = {}
     for event in events:
         for phase, first, values in _batches(event):
-            series = parts.setdefault((event["rank"], event["host"], phase), {})
-            series.update(zip(range(first, first + len(values)), values, strict=True))
-    return [_series(*key, values) for key, values in sorted(parts.items())]
+            parts.setdefault((event["rank"], event["host"], phase), []).append((first, array("d", values)))
+    return [_series(*key, batches) for key, batches in sorted(parts.items())]
 
 
 def _batches(event: Mapping[str, Any]) -> list[tuple[str, int, list[float]]]:
@@ -154,11 +157,29 @@ def _batches(event: Mapping[str, Any]) -> list[tuple[str, int, list[float]]]:
     return found
 
 
-def _series(rank: int, host: str, phase: str, values: Mapping[int, float]) -> Series:
-    steps = sorted(values)
-    whole = not steps or steps == list(range(steps[0], steps[0] + len(steps)))
-    index: int | list[int] = (steps[0] if steps else 0) if whole and phase != "test_accuracy" else steps
-    return Series(rank, host, phase, index, [values[s] for s in steps])
+def _series(rank: int, host: str, phase: str, batches: Sequence[tuple[int, array[float]]]) -> Series:
+    ends = [first + len(values) for first, values in batches]
+    firsts = [first for first, _ in batches]
+    if firsts[1:] == ends[:-1] and phase != "test_accuracy":
+        return Series(rank, host, phase, firsts[0], list(itertools.chain(*(values for _, values in batches))))
+    values = {step: value for first, batch in batches for step, value in enumerate(batch, first)}
+    return Series(rank, host, phase, sorted(values), [values[step] for step in sorted(values)])
+
+
+def keep_within(record: Record, most: int = MOST_SAMPLES) -> None:
+    """Leave the last steps out of a record that would be too large to be kept, and say so in a flag."""
+    total = sum(len(s.values) for s in record.samples)
+    if total <= most:
+        return
+    kept = most // len(record.samples)
+    record.samples = [
+        Series(s.rank, s.host, s.phase, s.index[:kept] if isinstance(s.index, list) else s.index, s.values[:kept])
+        for s in record.samples
+    ]
+    record.flags.append(
+        f"its metrics are of all {total} samples; the record keeps the first {kept} of each rank and kind, "
+        "events.jsonl all of them"
+    )
 
 
 def _worker(record: Record, rank: int, task: Task) -> dict[str, Any]:
