@@ -6,6 +6,7 @@ runs it, and says where the corpus comes from.
 
 from __future__ import annotations
 
+import copy
 import json
 import random
 import sys
@@ -53,7 +54,10 @@ def mutate(data: bytes, most: int, seed: int) -> bytes:
     values.pop("sha256", None)
     for _ in range(chance.choice([1, 1, 1, 2, 4])):
         _change(values, chance)
-    text = json.dumps(values).encode()
+    try:
+        text = json.dumps(values).encode()
+    except RecursionError:  # it can be nested more deeply when it is read
+        return atheris.Mutate(data, most)
     if chance.random() < 0.02:
         text = text.replace(b"[]", DEEP, 1)
     return (files.sealed(text) if chance.random() < 0.5 else text)[:most]
@@ -74,7 +78,7 @@ def _change(values: dict[str, Any], chance: random.Random) -> None:
         elif what < 0.4 and isinstance(spot, dict):
             spot[chance.choice(["", "function", "x", "name", "sha256"])] = spot.pop(key)
         else:
-            spot[key] = chance.choice(ODD)
+            spot[key] = copy.deepcopy(chance.choice(ODD))
         return
 
 

@@ -232,6 +232,7 @@ def test_runs_are_listed_and_what_is_left_out_is_named(capsys, kept, tmp_path) -
     said = capsys.readouterr()
     assert [line.split()[0] for line in said.out.splitlines()] == ["run_id", *kept]
     assert said.err.startswith("left out: broken:")
+    assert said.err.endswith(f"\n1 of {len(kept) + 1} left out\n")
     assert main(["runs", "list", "--last", "1", "--json"]) == 0
     assert [r["run_id"] for r in json.loads(capsys.readouterr().out)] == kept[-1:]
 

@@ -289,6 +289,23 @@ def test_events_are_read_in_whole_lines(tmp_path) -> None:
     with open(path, "ab") as file:
         file.write(b',"t_s":2}\n')
     assert store.read_events(path, offset) == ([{"rank": 1, "t_s": 2}], path.stat().st_size)
+    os.truncate(path, runs.MAX_EVENT_BYTES + offset + 1)  # more than any record holds
+    with pytest.raises(StoreError, match="bytes to read, more than"):
+        store.read_events(path, offset)
+
+
+def test_a_folder_in_place_of_the_index_is_no_run(root) -> None:
+    name = keep(root).name
+    (root / index.INDEX_FILE).unlink()
+    (root / index.INDEX_FILE).mkdir()
+    assert [p.name for p in store.run_directories(root)] == [name]
+    assert store.load_records(root).attrs["skipped"] == {}
+
+
+def test_a_name_that_no_file_can_have_is_one_sentence(root, tmp_path) -> None:
+    keep(root)
+    with pytest.raises(StoreError, match="no file can have that name; choose another"):
+        store.export(tmp_path / "a\0b.csv", store.load_records(root))
 
 
 @pytest.fixture
