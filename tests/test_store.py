@@ -16,7 +16,7 @@ from fake_records import fake_record
 
 from dcbench import METRICS, StoreError, store
 from dcbench.spec import field_names
-from dcbench.store import index, runs, table
+from dcbench.store import begun, index, runs, table
 
 
 @pytest.fixture
@@ -65,6 +65,13 @@ def test_a_run_is_owned_while_the_process_that_makes_it_lives(root) -> None:
         (run_dir / "owner.json").write_text(json.dumps(given_anew | {"host": "elsewhere"}))
         assert store.is_owned(run_dir)  # nothing can be seen there
         other.kill()
+    with subprocess.Popen(["sleep", "60"]) as other:
+        unreaped = about | {"pid": other.pid, "start_ticks": begun._start_ticks(other.pid)}
+        (run_dir / "owner.json").write_text(json.dumps(unreaped))
+        assert store.is_owned(run_dir)
+        other.kill()
+        os.waitid(os.P_PID, other.pid, os.WEXITED | os.WNOWAIT)
+        assert not store.is_owned(run_dir)
     for changed, owned in (({"start_ticks": about["start_ticks"] + 1}, False), ({"boot": "another"}, False),
                            ({"namespace": "pid:[1]"}, True)):  # fmt: skip
         (run_dir / "owner.json").write_text(json.dumps(about | changed))

@@ -481,7 +481,6 @@ def end():
 under_way = dcbench.sweep({what}, canary=False, on_progress=told)
 under_way.result()
 """
-REAL = 'dcbench.grid(model=["mlp", "linear"], steps=2000), repeats=2'
 ASLEEP = "dcbench.grid(model_args={'do': 'sleep'}, start='spawn', seed=[0, 1]), _entry='stand_in_worker:main'"
 
 
@@ -503,18 +502,3 @@ def test_the_end_of_its_process_starts_no_further_run(
     assert ended.returncode == exits, ended.stderr
     assert [p.name for p in tmp_path.iterdir() if p.is_dir()] == [r.run_id for r in store.load_sweep(root=tmp_path)]
     assert [r.status for r in store.load_sweep(root=tmp_path)] == [status]
-
-
-def test_after_a_kill_in_the_middle_no_run_is_lost_or_doubled(tmp_path: Path, project: Path) -> None:
-    ended = script(tmp_path, project, done=1, by="SIGKILL", what=REAL)
-    assert ended.returncode == -signal.SIGKILL, ended.stderr
-    before = store.load_records(tmp_path)
-    assert before["status"].tolist() == ["ok"] and len(before.attrs["skipped"]) == 1
-    told: list[Any] = []
-    specs = dcbench.grid(model=["linear", "mlp"], steps=2000)
-    found = dcbench.sweep(specs, 2, canary=False, root=tmp_path, on_progress=told.append).result(LIMIT_S)
-    assert told[0].resumed == 1 and found.sweep_id == before["sweep"].iloc[0]
-    assert [(r.status, r.sweep["place"]) for r in found.records] == [("ok", place) for place in range(4)]
-    table = store.load_records(tmp_path)
-    assert sorted(table["status"]) == ["interrupted", *["ok"] * 4]  # the run that was killed has its record by now
-    assert before["run_id"].iloc[0] in set(table["run_id"])

@@ -45,6 +45,17 @@ def count(name: str, value: Any, low: int, high: int) -> int:
     return int(value)
 
 
+def unchanged(spec: RunSpec, spec_hash: str, sweep_id: str) -> None:
+    """Refuse to go on where the file of a model or dataset is no more what the sweep was asked for with."""
+    if spec.hash != spec_hash:
+        texts = [f for f in (spec.model, spec.dataset) if isinstance(f, str)]
+        named = " or ".join(f for f in texts if functions.is_file_function(f))
+        raise SpecError(
+            f"sweep {sweep_id} was asked for with {named} as it was then, and that file has been edited; "
+            "start it again for a new sweep, or undo the edit to go on with this one"
+        )
+
+
 def runs_here(spec: RunSpec, machine: Machine) -> None:
     """Refuse, before anything runs, what `run` would refuse at its turn."""
     for field in OF_OWN_NAMES:

@@ -208,7 +208,8 @@ class Sweep(Waiting[SweepResult]):
         try:
             with self._held:
                 self._tell()
-                for planned in self._todo:
+                for planned, spec_hash in zip(self._todo, self._hashes, strict=True):
+                    checks.unchanged(planned.spec, spec_hash, self.sweep_id)
                     if not self._one(planned):
                         break
                 found = self._outcome()

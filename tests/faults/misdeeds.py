@@ -35,13 +35,18 @@ def rows(rank: int, size: int, do: str = "nothing", at: int = 2_000, examples: i
 
 
 def misbehave(do: str) -> None:
-    """End, stop, or keep this process from its work, as named."""
+    """End, stop, or keep this process from its work, as named: with ``until PATH``, as long as that is not there."""
+    do, _, path = do.partition(" until ")
+    if path and Path(path).exists():
+        return
     if do in ("SIGKILL", "SIGSEGV", "SIGSTOP", "SIGABRT"):
         os.kill(os.getpid(), getattr(signal, do))
     elif do == "exit 3":
         os._exit(3)
     elif do == "sleep":
-        time.sleep(600)
+        limit_s = time.monotonic() + 600
+        while time.monotonic() < limit_s and not (path and Path(path).exists()):
+            time.sleep(0.01)
     elif do == "limit files":
         resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))
     elif do == "leave a child":  # in a session of its own, which outlives its parent where nobody looks for it
