@@ -13,6 +13,7 @@ import pytest
 
 import dcbench
 from dcbench import RunSpec, SpecError, store
+from dcbench.launch import lock
 from dcbench.launch.recovery import REASON
 from dcbench.sweeps import SweepResult
 from faults.conftest import reopened
@@ -20,6 +21,12 @@ from faults.misdeeds import FILE
 
 LIMIT_S = 90
 SHORT: dict[str, Any] = {"model": "linear", "steps": 5, "warmup_max_steps": 5}
+
+
+@pytest.fixture(autouse=True)
+def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a measuring lock of this test alone: that of the machine may be held for longer than a row may take."""
+    monkeypatch.setattr(lock, "SHARED_FOLDER", tmp_path)
 
 
 def until(do: str, path: Path, **fields: object) -> RunSpec:
@@ -117,14 +124,15 @@ def test_a_killed_driver(driver: Callable[..., subprocess.Popen[str]], tmp_path:
     go = tmp_path / "go"
     specs = [until("sleep", go, steps=steps) for steps in (6, 7)] + [RunSpec(**SHORT)]
     code = (
-        "import json\nspecs = [RunSpec.from_dict(s) for s in json.loads(sys.argv[1])]\n"
+        "import json, pathlib\nfrom dcbench.launch import lock\nlock.SHARED_FOLDER = pathlib.Path(sys.argv[3])\n"
+        "specs = [RunSpec.from_dict(s) for s in json.loads(sys.argv[1])]\n"
         "made = dcbench.sweep(specs, 1, canary=False)\nwhile True:\n"
         "    now = made.running\n"
         "    if now and os.path.exists(sys.argv[2]):\n"
         "        print(made.sweep_id, now.run_id, made.progress.done, flush=True)\n        time.sleep(600)\n"
         "    time.sleep(0.01)\n"
     )
-    process = driver(code, json.dumps([s.to_dict() for s in specs]), f"{go}.at")
+    process = driver(code, json.dumps([s.to_dict() for s in specs]), f"{go}.at", str(tmp_path))
     assert process.stdout is not None
     sweep, run, done = process.stdout.readline().split()
     process.send_signal(signal.SIGKILL)
