@@ -215,6 +215,25 @@ def memory_limit_bytes(root: Path = Path("/")) -> int | None:
     return min(limits, default=None)
 
 
+def peak_address_bytes(root: Path = Path("/")) -> int | None:
+    """Return the largest address space (bytes) that this process has had, or None where the kernel does not tell."""
+    found = re.search(r"^VmPeak:\s*(\d+) kB$", _read(root / "proc/self/status"), re.MULTILINE)
+    return int(found[1]) * 1024 if found else None
+
+
+def oom_kills(root: Path = Path("/")) -> int | None:
+    """Count the processes that the kernel has ended as memory ran out, in this control group or else on this machine.
+
+    Returns
+    -------
+    int or None
+        None where the kernel does not tell.
+    """
+    files = [f / n for f in _control_groups("memory", root) for n in ("memory.events", "memory.oom_control")]
+    counts = (re.search(r"^oom_kill (\d+)$", _read(path), re.MULTILINE) for path in [*files, root / "proc/vmstat"])
+    return next((int(found[1]) for found in counts if found), None)
+
+
 def _control_groups(controller: str, root: Path) -> list[Path]:
     """List the folders of this process's group and of all groups above it; a limit of any of them holds."""
     folders: list[Path] = []

@@ -52,8 +52,8 @@ def main(sock: socket.socket) -> int:
         text = hidden.text("".join(traceback.format_exception(error)))
         with contextlib.suppress(OSError):  # the log may be on the disk that is full
             print(text, file=sys.stderr, flush=True)
-        told = _explain(for_person(error, Path(job.get("run_dir", "."))))
-        channel.send(sock, {"type": "error", "rank": rank, "traceback": text, **hidden.value(told)})
+        told = hidden.value(_explain(for_person(error, Path(job.get("run_dir", "."))))) | _about_memory(job)
+        channel.send(sock, {"type": "error", "rank": rank, "traceback": text, **told})
         return 1
     channel.send(sock, {"type": "result", "rank": rank, "summary": summary, "more": leave_logs is not None})
     if leave_logs is not None:  # whatever happens from here on, the results are there
@@ -121,18 +121,31 @@ def _describe(job: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
 
 
 def _about_process(gpus: int) -> dict[str, Any]:
-    peak_device = None
-    if gpus:
-        import tensorflow as tf
-
-        peak_device = max(tf.config.experimental.get_memory_info(f"GPU:{i}")["peak"] for i in range(gpus))
     return {
         "pid": os.getpid(),
         "host": socket.gethostname(),
         "peak_host_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-        "peak_device_bytes": peak_device,
+        "peak_device_bytes": max(gpu_peaks(gpus)) if gpus else None,
         "versions": {name: _version(name) for name in VERSIONS} | {"python": sys.version.split()[0]},
     }
+
+
+def _about_memory(job: dict[str, Any]) -> dict[str, Any]:
+    """Return what this process has used of memory, and of its address space, and the limit of that (bytes)."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    found: dict[str, Any] = {"peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
+    with contextlib.suppress(Exception):  # this is about another error, after which not everything works
+        found["address_limit_bytes"] = None if limit == resource.RLIM_INFINITY else limit
+        found["address_bytes"] = hardware.peak_address_bytes()
+        found["gpu_peak_bytes"] = gpu_peaks(len(job["gpus"])) if job.get("gpus") else []
+    return {"memory": found}
+
+
+def gpu_peaks(gpus: int) -> list[int]:
+    """Return the largest memory (bytes) that TensorFlow has allocated on each GPU."""
+    import tensorflow as tf
+
+    return [tf.config.experimental.get_memory_info(f"GPU:{i}")["peak"] for i in range(gpus)]
 
 
 def _version(name: str) -> str:

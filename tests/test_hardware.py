@@ -60,6 +60,23 @@ def test_memory_limit(tmp_path) -> None:
     assert hardware.usable_memory_bytes(tmp_path) == psutil.virtual_memory().total
 
 
+def test_processes_that_the_kernel_ended(tmp_path):
+    limits = {"job/memory.events": "low 0\noom 4\noom_kill 3", "memory.events": "oom_kill 9"}
+    two = cgroup(tmp_path / "2", 2, "/job", limits)
+    one = cgroup(tmp_path / "1", 1, "/job", {"memory/job/memory.oom_control": "under_oom 0\noom_kill 2"})
+    none = cgroup(tmp_path / "0", 2, "/job", {})
+    assert (hardware.oom_kills(two), hardware.oom_kills(one), hardware.oom_kills(none)) == (3, 2, None)
+    write(none, proc__vmstat="nr_free_pages 5\noom_kill 7\n")
+    assert hardware.oom_kills(none) == 7
+
+
+def test_largest_address_space(tmp_path):
+    write(tmp_path, proc__self__status="Name:\tpython\nVmPeak:\t    2048 kB\n")
+    assert hardware.peak_address_bytes(tmp_path) == 2048 * 1024
+    assert hardware.peak_address_bytes(tmp_path / "absent") is None
+    assert hardware.peak_address_bytes() > 10**7
+
+
 @pytest.mark.parametrize(
     ("quota", "cores"), [(None, (0, 1, 2, 3)), (3.9, (0, 1, 2)), (1.0, (0,)), (0.3, (0,)), (9.0, (0, 1, 2, 3))]
 )

@@ -7,7 +7,7 @@ from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from dcbench.launch import load
+from dcbench.launch import load, memory
 from dcbench.launch.group import Group
 from dcbench.launch.tasks import Task
 from dcbench.metrics import METRICS
@@ -63,6 +63,8 @@ def _remoteness(task: Task) -> int:
 
 
 def _verdict(rank: int, task: Task, group: Group) -> tuple[str, str]:
+    if short := memory.shortage(rank, task, group.oom_kills):
+        return "failed", short
     if task.error is not None:
         kind, message = task.error["kind"], task.error["message"]
         status = "diverged" if kind == "Diverged" else "failed"
@@ -188,7 +190,8 @@ def _worker(record: Record, rank: int, task: Task) -> dict[str, Any]:
     about = {"rank": rank, "pid": task.pid, "exit": task.exit, "start": task.start}
     if task.error:
         about["error_kind"] = task.error.get("kind")
-    return about | {n: summary.get(n) for n in kept}
+    about |= {n: summary.get(n) for n in kept}
+    return about | ({"peak_host_bytes": task.peak_bytes} if about["peak_host_bytes"] is None else {})
 
 
 def _metrics(record: Record, summaries: Sequence[Mapping[str, Any]], started_s: float) -> dict[str, float]:

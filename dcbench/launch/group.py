@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from dcbench import channel
+from dcbench import channel, hardware
 from dcbench.errors import WorkerFailed
 from dcbench.launch.engine import Engine, EngineGone
 from dcbench.launch.polling import ready
@@ -62,6 +62,7 @@ class Group:
         self._by_label = {t.label: t for t in (*self.helpers, *self.tasks)}
         self._limit = time.monotonic() + limit_s
         self._kill_at: float | None = None
+        self.oom_kills = hardware.oom_kills()  # before
         self.why = ""  # "cancelled", "interrupted", "timeout", or why the engine was lost
         self.cwd = os.getcwd()
 
@@ -161,6 +162,7 @@ class Group:
         elif message["type"] == "error":
             task.error = message
         elif message["type"] == "state":
+            task.stage = message["name"]
             self._watchdog.enter(message["rank"], message["name"])
             self._report(message["rank"], message["name"])
 
@@ -175,7 +177,7 @@ class Group:
             while task.channel is not None and ready([task.channel], 0):
                 self._hear(task)
             task.exit = os.waitstatus_to_exitcode(message["status"])
-            task.stopped_by_us = message["signalled"]
+            task.stopped_by_us, task.peak_bytes = message["signalled"], message["peak_bytes"]
 
     def _decide(self) -> None:
         if self._kill_at is None:

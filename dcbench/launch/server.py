@@ -179,11 +179,12 @@ class Server:
             if label is not None:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(ended, signal.SIGKILL)
-            _, status = os.waitpid(ended, 0)
+            _, status, used = os.wait4(ended, 0)
             self._kill_orphans()
             shutil.rmtree(child.scratch(self._scratch, ended), ignore_errors=True)
             if label is not None:
-                self._tell(op="exited", label=label, status=status, signalled=label in self._signalled)
+                about = {"status": status, "signalled": label in self._signalled, "peak_bytes": used.ru_maxrss * 1024}
+                self._tell(op="exited", label=label, **about)
                 self._signalled.discard(label)
 
     def _kill_orphans(self) -> None:

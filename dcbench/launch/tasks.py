@@ -82,7 +82,9 @@ class Task:
     more: bool = False  # after its result it goes on with what cannot fail the run
     late_flags: list[str] = field(default_factory=list)
     error: dict[str, Any] | None = None
+    stage: str = ""
     exit: int | None = None
+    peak_bytes: int | None = None  # resident, as the kernel counted it when it ended
     stopped_by_us: bool = False
 
     @property

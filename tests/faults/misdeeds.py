@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import resource
 import signal
@@ -54,5 +55,36 @@ def misbehave(do: str) -> None:
     elif do == "leave children":  # the second one is no child of this process any more
         subprocess.Popen(["sleep", "600"], start_new_session=True)
         subprocess.run(["sh", "-c", "setsid sleep 600 &"], check=True)
+    elif do in ("MemoryError", "bad_alloc"):
+        limit_address_space(10**9)
+        if do == "bad_alloc":  # C++'s operator new, called where nobody catches what it throws
+            ctypes.CDLL("libstdc++.so.6")._Znwm(ctypes.c_size_t(2 * 10**9))
+        fill_memory()
+    elif do == "fill memory":
+        fill_memory()
     elif do != "nothing":
         raise ValueError(f"no such misdeed: {do}")
+
+
+def limit_address_space(more_bytes: int) -> None:
+    """Let this process have so much more address space than it has."""
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    limit = pages * resource.getpagesize() + more_bytes
+    resource.setrlimit(resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
+
+
+def fill_memory() -> None:
+    """Take memory until there is no more."""
+    taken = []
+    while True:
+        taken.append(bytearray(50_000_000))
+        taken[-1][::4096] = b"x" * len(taken[-1][::4096])
+
+
+def wide(input_shape: tuple[int, ...], outputs: int, units: int, more_bytes: int):
+    """Build a model whose activations need more address space than it leaves, if the batch is large."""
+    import keras
+
+    limit_address_space(more_bytes)
+    layers = keras.layers
+    return keras.Sequential([keras.Input(input_shape), layers.Dense(units, use_bias=False), layers.Dense(outputs)])
