@@ -185,7 +185,7 @@ def cautions(records: Iterable[Record]) -> list[str]:
 
 def _of_steps(runs: Iterable[Record]) -> list[str]:
     """Count runs that never became steady, and steps that stand out; neither is dropped."""
-    series = [(r, row[np.isfinite(row)]) for r in runs if r.ok for row in r.step_s]
+    series = [(r, row[np.isfinite(row) & (row > 0)]) for r in runs if r.ok for row in r.step_s]
     unsteady = [r.run_id for r, row in series if len(row) and stats.steady_state(row) == len(row)]
     outside = [np.mean(stats.outliers(row)) for _, row in series if len(row)]
     said = []

@@ -221,7 +221,8 @@ def training_metrics(
 
     Notes
     -----
-    Throughput is examples of all ranks over the wall time of the slowest rank, never rank 0 times the size.
+    Throughput is examples of all ranks over the wall time of the slowest rank, never rank 0 times the size. Of a time
+    of zero, which a clock that stands still gives, nothing follows.
 
     Examples
     --------
@@ -234,13 +235,13 @@ def training_metrics(
     steps = [s for s in rows if s.phase == "step_s" and s.values]
     slowest = max(block_s.values(), default=float("nan"))
     found: dict[str, float] = {}
-    if slowest > 0:
-        examples = batch_per_device * sum(len(s.values) for s in losses)
+    examples = batch_per_device * sum(len(s.values) for s in losses)
+    if slowest > 0 and np.isfinite(examples / slowest):
         found |= {"throughput": examples / slowest, "block_s": slowest}
         if flops_per_example:
             found["model_flops_per_s"] = flops_per_example * found["throughput"]
-    if steps:
-        found["step_s"] = float(max(np.median(s.values) for s in steps))
+    if steps and (step_s := float(max(np.median(s.values) for s in steps))) > 0:
+        found["step_s"] = step_s
     if losses and all(s.values for s in losses):
         found["final_loss"] = float(np.mean([np.mean(s.values[-10:]) for s in losses]))
     return found

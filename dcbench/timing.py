@@ -101,7 +101,8 @@ class StepLog:
         self._waiting.append(np.asarray(losses) if self._each_step else losses)
         now = time.perf_counter()
         self._ends.append(now)
-        if now - self._flushed >= FLUSH_S:
+        ended = self._each_step and not np.isfinite(self._waiting[-1]).all()  # on a GPU, asking would wait for it
+        if ended or now - self._flushed >= FLUSH_S:
             self.flush()
 
     def flush(self) -> None:

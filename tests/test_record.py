@@ -158,3 +158,9 @@ def test_a_record_is_shown_in_one_line() -> None:
     record = Record("a-run", spec, "0" * 16, "ok", metrics={"throughput": 12345.6})
     assert repr(record) == "<Record a-run: mine on horovod × 2, ok, 12,346 examples/s>"
     assert repr(Record("b", {}, "0" * 16, "failed", "rank 1 died")).endswith("failed (rank 1 died)>")
+
+
+def test_a_time_of_zero_gives_no_rate() -> None:
+    samples = [Series(0, "h", "loss", 0, [1.0]), Series(0, "h", "step_s", 0, [0.0])]
+    for block_s in (0.0, 5e-324):
+        assert set(training_metrics(samples, {0: block_s}, 32, 1e6)) == {"final_loss"}

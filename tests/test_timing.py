@@ -59,7 +59,7 @@ def test_a_window_is_shared_equally_where_the_device_runs_ahead(tmp_path: Path) 
 
 
 def test_divergence_keeps_the_finite_steps(tmp_path: Path) -> None:
-    log = StepLog(EventFile(tmp_path / "e", 0), "train", [0], each_step=True)
+    log = StepLog(EventFile(tmp_path / "e", 0), "train", [0], each_step=False)
     log.start()
     for value in (1.0, 2.0, float("nan"), 3.0):
         log.add(np.array([[value]]))
@@ -75,3 +75,12 @@ def test_lines_of_two_writers_do_not_mix(tmp_path: Path) -> None:
         for writer in writers:
             writer.write({"index": index, "fill": "x" * 500}, {"index": index})
     assert len(lines(path)) == 800
+
+
+def test_a_loss_that_is_no_number_ends_it_at_that_step(tmp_path: Path) -> None:
+    log = StepLog(EventFile(tmp_path / "e", 0), "train", [0, 1], each_step=True)
+    log.start()
+    log.add(np.array([[1.0, 2.0]]))
+    with pytest.raises(Diverged, match=r"at step 1 \(train\)"):
+        log.add(np.array([[1.0, np.inf]]))
+    assert [e["loss"] for e in lines(tmp_path / "e") if "loss" in e] == [[1], [2]]

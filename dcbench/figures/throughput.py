@@ -44,9 +44,9 @@ def plot_throughput(runs: Runs) -> Figure:
         If no run was completed.
     """
     table = measured(runs)
-    good = table[table["status"] == "ok"]
+    good = table[(table["status"] == "ok") & (table["throughput"] > 0)]
     if good.empty:
-        raise SpecError("none of the runs was completed; there is no throughput to draw")
+        raise SpecError("none of the runs was completed and timed; there is no throughput to draw")
     shown, notes = first_rows(configured(good))
     models = list(shown["model"].unique())
     counts = shown.groupby("model", sort=False)["configuration"].nunique()

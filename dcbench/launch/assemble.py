@@ -107,6 +107,8 @@ def fill(record: Record, tasks: Sequence[Task], events: Iterable[Mapping[str, An
     if record.status == "ok":
         record.metrics = _metrics(record, summaries, started_s)
         _add_load(record, summaries)
+        if "throughput" not in record.metrics:
+            record.flags.append("its timed block took no time by its clock, so it has no throughput")
     keep_within(record)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import shutil
 import socket
@@ -91,7 +92,7 @@ def _record(run_dir: Path, about: dict[str, Any]) -> Record:
     events, _ = store.read_events(run_dir / EVENTS, 0)
     here = about.get("host") == socket.gethostname()
     begun = (run_dir / "spec.json").stat().st_mtime
-    ended = max((p.stat().st_mtime for p in run_dir.iterdir()), default=begun)
+    times_s = [e["t_s"] for e in events if "t_s" in e]  # on the monotonic clock; a file's own time may have jumped
     return Record(
         run_id=run_dir.name,
         spec=asked,
@@ -99,7 +100,7 @@ def _record(run_dir: Path, about: dict[str, Any]) -> Record:
         status="interrupted",
         reason=REASON,
         started_utc=datetime.fromtimestamp(begun, UTC).isoformat(timespec="milliseconds"),
-        duration_s=max(0.0, ended - begun),
+        duration_s=max(times_s) - min(times_s) if times_s else math.nan,
         machine=hardware.inspect_machine().to_dict() if here else {},
         flags=["this record was put together afterwards, from the files of the run"],
         samples=assemble.samples(events),

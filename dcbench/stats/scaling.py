@@ -68,6 +68,8 @@ def scaling(
         for key, where in sorted(places.items(), key=lambda item: item[1][0])
         if np.isfinite(speeds[where, 0]).any()
     ]
+    if not rows:
+        raise SpecError("none of the runs was completed and timed, so there is no scaling to show; make them again")
     return pd.DataFrame(rows)
 
 

@@ -144,7 +144,10 @@ class Logged:
             width_s *= 2
         starts = np.unique(np.floor((ends_s - taken_s / 2) / width_s), return_index=True)[1]
         steps = np.diff([*starts, len(taken_s)]) * times.stride
-        return ends_s[[*(starts[1:] - 1), -1]], steps * self.spec["global_batch"] / np.add.reduceat(taken_s, starts)
+        widths_s = np.add.reduceat(taken_s, starts)
+        timed = widths_s > 0  # of a clock that stands still, nothing follows
+        ends_s = ends_s[[*(starts[1:] - 1), -1]]
+        return ends_s[timed], (steps * self.spec["global_batch"])[timed] / widths_s[timed]
 
     @property
     def straggler(self) -> tuple[int, float] | None:

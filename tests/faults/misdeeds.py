@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import itertools
 import os
 import resource
 import signal
@@ -28,7 +29,8 @@ def rows(rank: int, size: int, do: str = "nothing", at: int = 2_000, examples: i
                 if moment:
                     Path(moment).write_text(str(time.monotonic()))
                 misbehave(do)
-            yield [float(number % 7)] * 4, number % 3
+            value = float(do) if do in ("nan", "inf") and number >= at else float(number % 7)
+            yield [value] * 4, number % 3
 
     kinds = tf.TensorSpec((4,), tf.float32), tf.TensorSpec((), tf.int64)
     data = tf.data.Dataset.from_generator(each, output_signature=kinds)
@@ -62,7 +64,7 @@ def misbehave(do: str) -> None:
         fill_memory()
     elif do == "fill memory":
         fill_memory()
-    elif do != "nothing":
+    elif do not in ("nothing", "nan", "inf"):
         raise ValueError(f"no such misdeed: {do}")
 
 
@@ -88,3 +90,20 @@ def wide(input_shape: tuple[int, ...], outputs: int, units: int, more_bytes: int
     limit_address_space(more_bytes)
     layers = keras.layers
     return keras.Sequential([keras.Input(input_shape), layers.Dense(units, use_bias=False), layers.Dense(outputs)])
+
+
+def jumpy(input_shape: tuple[int, ...], outputs: int):
+    """Build a model in a process whose wall clock jumps from now on, an hour back and a day forth in turn."""
+    import keras
+
+    jumps, true = itertools.cycle([-3600.0, 86400.0]), time.time
+    time.time = lambda: true() + next(jumps)
+    return keras.Sequential([keras.Input(input_shape), keras.layers.Flatten(), keras.layers.Dense(outputs)])
+
+
+def frozen(input_shape: tuple[int, ...], outputs: int):
+    """Build a model in a process whose fine clock stands still from now on."""
+    import keras
+
+    time.perf_counter = lambda: 1000.0
+    return keras.Sequential([keras.Input(input_shape), keras.layers.Flatten(), keras.layers.Dense(outputs)])
