@@ -38,7 +38,8 @@ def abandoned(tmp_path: Path) -> Path:
     with subprocess.Popen(["true"]) as gone:
         pass
     (run_dir / "owner.json").write_text(json.dumps(store.owner(run_dir) | {"pid": gone.pid}))
-    lines = [{"rank": r, "host": "h", "phase": "train", "index": 0, "loss": [2.0, 1.5]} for r in range(2)]
+    common = {"host": "h", "phase": "train", "index": 0, "loss": [2.0, 1.5]}
+    lines = [common | {"rank": r, "t_s": 10.0 + r} for r in range(2)]
     (run_dir / "events.jsonl").write_text("".join(json.dumps(x) + "\n" for x in lines) + '{"torn')
     return run_dir
 
@@ -67,7 +68,7 @@ def test_a_killed_process_leaves_a_run_that_is_recovered(tmp_path: Path) -> None
 def test_what_was_done_is_in_the_record(abandoned: Path) -> None:
     [record] = recovery.recover(abandoned.parent)
     assert record.rank_loss.tolist() == [[2.0, 1.5], [2.0, 1.5]]
-    assert record.duration_s >= 0 and record.started_utc.startswith("20")
+    assert record.duration_s == 1.0 and record.started_utc.startswith("20")
     assert "put together afterwards" in record.flags[0] and record.sweep == SWEEP
 
 
