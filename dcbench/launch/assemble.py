@@ -55,7 +55,8 @@ def judge(group: Group) -> tuple[str, str]:
 def _remoteness(task: Task) -> int:
     """Order failed ranks by how far they are from the cause: the others fail because the first did."""
     if task.error is not None:
-        echo = any(e in f"{task.error.get('kind')} {task.error.get('message')}" for e in _ECHOES)
+        told = " ".join(str(task.error.get(n)) for n in ("kind", "message", "traceback"))  # a message may be cut
+        echo = any(e in told for e in _ECHOES)
         return 3 if echo else 1
     if task.exit is not None and task.exit < 0 and not task.stopped_by_us:
         return 0

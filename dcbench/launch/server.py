@@ -94,7 +94,7 @@ class Server:
         for end in (self._woken, self._waker):
             end.setblocking(False)
         self._pids: dict[int, str] = {}
-        self._signalled: set[str] = set()
+        self._signalled: dict[str, set[int]] = {}
         self._preload_failure: str | None = None
         self._quiet_since = time.monotonic()
         signal.signal(signal.SIGCHLD, lambda *_: None)
@@ -161,7 +161,7 @@ class Server:
 
     def _signal(self, label: str, number: int) -> None:
         for pid in [p for p, known in self._pids.items() if known == label]:
-            self._signalled.add(label)
+            self._signalled.setdefault(label, set()).add(number)
             try:
                 os.killpg(pid, number)
             except ProcessLookupError:  # it has not come to have a group of its own yet
@@ -183,9 +183,10 @@ class Server:
             self._kill_orphans()
             shutil.rmtree(child.scratch(self._scratch, ended), ignore_errors=True)
             if label is not None:
-                about = {"status": status, "signalled": label in self._signalled, "peak_bytes": used.ru_maxrss * 1024}
+                sent = self._signalled.pop(label, set())
+                ours = bool(sent) and (not os.WIFSIGNALED(status) or os.WTERMSIG(status) in sent)  # else it was dying
+                about = {"status": status, "signalled": ours, "peak_bytes": used.ru_maxrss * 1024}
                 self._tell(op="exited", label=label, **about)
-                self._signalled.discard(label)
 
     def _kill_orphans(self) -> None:
         for pid in _children():
