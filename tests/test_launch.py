@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ import pytest
 
 from dcbench import BackendUnavailable, Record, RunSpec, SpecError, WorkerFailed, hardware, store
 from dcbench.launch import Handle, assemble, describe, engine, engine_status, lock, run, running, stop_engines
+from dcbench.launch.tasks import Task
 from dcbench.record import Series
 
 STAND_IN = "stand_in_worker:main"
@@ -598,3 +600,13 @@ def test_samples_may_overlap_or_have_gaps() -> None:
     parts = [{"index": 0, "loss": [1.0, 2.0]}, {"index": 1, "loss": [5.0]}, {"index": 4, "loss": [3.0]}]
     (series,) = assemble.samples([common | part for part in parts])
     assert series.indices() == [0, 1, 4] and series.values == [1.0, 5.0, 3.0]
+
+
+def test_what_a_peer_says_is_told_from_the_cause_where_its_message_is_cut(tmp_path: Path) -> None:
+    def lost(rank: int, message: str, told: str) -> Task:
+        error = {"kind": "UnknownError", "message": message, "traceback": told}
+        return Task(f"run/{rank}", {}, tmp_path / f"rank-{rank}.log", error=error, exit=1)
+
+    peer = lost(0, "Graph execution error: defined at", "Horovod has been shut down")
+    group = SimpleNamespace(why="", tasks=[peer, lost(1, "the cause", "the cause")], helpers=[], oom_kills=0)
+    assert assemble.judge(group) == ("failed", "rank 1: the cause")
