@@ -326,5 +326,5 @@ def test_fuzzed_records(tmp_path: Path) -> None:
     done = int(re.search(r"Done (\d+) runs", ended.stderr)[1])
     reached = re.findall(r"cov: (\d+)", ended.stderr)
     print(f"{done:,} records were read, {reached[-1]} places of the code reached")
-    assert done > 100 * FUZZ_S
+    assert done > 10 * FUZZ_S
     assert int(reached[-1]) > int(reached[0])  # it is guided by what it reaches
