@@ -320,5 +320,5 @@ def test_a_run_that_was_cut_off_is_recovered_or_left_whatever_its_events(folder:
         found = recovery.recover(Path(base))
         frame = store.load_records(Path(base))
         assert len(frame) == len(found)
-        assert all(math.isfinite(r.duration_s) for r in found)
+        assert all(math.isnan(r.duration_s) or 0 <= r.duration_s < math.inf for r in found)  # none where no rank tells
         assert dcbench.load_record(run_dir).status == "interrupted" if found else not len(frame)
