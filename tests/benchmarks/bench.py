@@ -25,7 +25,7 @@ from scipy import stats
 
 HERE = Path(__file__).parent
 PROJECT = HERE.parents[1]
-PARTS = ("training", "workbench")
+PARTS = ("training", "workbench", "faults")
 QUICK_PAIRS = 4  # of blocks with a live view and without
 PROCESSES = 8  # of the comparison of loops
 SPEC = {"model": "mlp", "backend": "horovod", "devices": 2, "steps": 20}
@@ -155,6 +155,19 @@ def watching(pairs: int) -> list[dict[str, Any]]:
     return [slower, {"share": told["watched"]["share"], "without": told["idle"]["share"]}, said]
 
 
+def guarding(pairs: int | None) -> dict[str, float]:
+    """Return step times with event log and watchdog over those without, and what both cost a step directly."""
+    command = [sys.executable, str(HERE / "guarded.py"), *(["--pairs", str(pairs)] if pairs else [])]
+    environment = os.environ | {"PYTHONPATH": str(PROJECT)}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=1200, env=environment, check=False)
+    found = re.search(r"GUARDED (\{.*\})", done.stdout)
+    if done.returncode or not found:
+        raise RuntimeError(f"{' '.join(command)} failed:\n{done.stdout[-1500:]}{done.stderr[-1500:]}")
+    told = json.loads(found[1])
+    direct = {"direct_us": (told["log_s"] + told["watchdog_s"]) * 1e6, "watchdog_us": told["watchdog_s"] * 1e6}
+    return ratio(np.array(told["pairs"])) | direct | {"step_ms": told["step_s"] * 1e3}
+
+
 def rows(parts: Sequence[str], quick: bool, watched_pairs: int) -> dict[str, dict[str, Any]]:
     """Measure every row of some parts of the table."""
     found: dict[str, dict[str, Any]] = {}
@@ -167,6 +180,13 @@ def rows(parts: Sequence[str], quick: bool, watched_pairs: int) -> dict[str, dic
         _training(add, quick)
     if "workbench" in parts:
         _workbench(add, watched_pairs)
+    if "faults" in parts:
+        add(
+            "step time, event log and watchdog / without",
+            "high ≤ 1.01, direct ≤ 20 µs",
+            lambda v: v["high"] <= 1.01 and v["direct_us"] <= 20,
+            guarding(QUICK_PAIRS if quick else None),
+        )
     return found
 
 
