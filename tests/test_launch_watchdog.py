@@ -144,10 +144,11 @@ def test_one_rank_that_still_steps_is_enough(watched: Watched) -> None:
         assert watched.pass_s(SILENCE_S / 2) == ""
 
 
-def test_a_rank_that_waits_for_one_that_makes_no_step_does_not_hide_it(watched: Watched) -> None:
+@pytest.mark.parametrize("looked_s", [0, 2], ids=["between two looks", "after a look"])
+def test_a_rank_that_waits_for_one_that_makes_no_step_does_not_hide_it(watched: Watched, looked_s: int) -> None:
     watched.stage("training")
     watched.step()
-    watched.pass_s(2)
+    watched.pass_s(looked_s)
     watched.step()
     watched.dog.enter(0, "checking")
     assert "no rank has made a step" in watched.pass_s(SILENCE_S + 2)

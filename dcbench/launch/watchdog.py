@@ -19,7 +19,7 @@ STOPPED_S = 5.0  # a process stopped for this long does not come back by itself
 EVALUATION_S = 600.0  # least time without a step that is taken for a hang where evaluations come between steps
 TIMES_LONGEST = 10.0  # ... or this many times the longest pause between steps before, for each step of a call
 STEPPING = ("warming up", "training")  # stages in which steps are written down
-WAITING = "checking"  # the stage after them, in which a rank waits for those that still make steps
+WAITING = "checking"  # the stage after them, in which a rank waits for those that still make steps: all have made some
 
 
 class Watchdog:
@@ -54,7 +54,8 @@ class Watchdog:
         """Take note of the stage that a rank has entered."""
         self._stages[rank] = stage
         self._size = size_of(self._events)  # the stage itself has been written down there before, which is no step
-        self._silence_s, self._stepped = 0.0, self._stepped and stage not in STEPPING
+        self._silence_s = 0.0
+        self._stepped = stage == WAITING or (self._stepped and stage not in STEPPING)
 
     def check(self, tasks: Sequence[Task]) -> str:
         """
