@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,8 @@ def tasks(tmp_path: Path) -> Iterator[list[Task]]:
     found = [Task(f"run/{r}", {}, tmp_path / f"rank-{r}.log") for r in range(2)]
     for task, process in zip(found, processes, strict=True):
         task.asked, task.pid = True, process.pid
+        while watchdog.state(process.pid) != "S":  # it is being started
+            time.sleep(0.01)
     yield found
     for process in processes:
         process.kill()
