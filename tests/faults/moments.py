@@ -70,13 +70,14 @@ def _has_open(pid: int, path: Path) -> bool:
 def importing() -> bool:
     """Whether an engine of a driver imports TensorFlow, and no rank has begun."""
     own = {about["pid"] for about in engine_status()}
-    others = [p for p in marked_processes() if p.pid not in own and "dcbench.launch.server" in p.cmdline()]
-    return any("/tensorflow/" in _maps(p.pid) for p in others) and not events()
+    others = {pid for pid in census.marked(os.environ[census.MARK]) if "dcbench.launch.server" in _about(pid, "cmdline")}
+    return any("/tensorflow/" in _about(pid, "maps") for pid in others - own) and not events()
 
 
-def _maps(pid: int) -> str:
+def _about(pid: int, what: str) -> str:
+    """Return what the kernel tells of a process; nothing of one that has ended meanwhile."""
     try:
-        return Path(f"/proc/{pid}/maps").read_text()
+        return Path(f"/proc/{pid}/{what}").read_text()
     except OSError:
         return ""
 
@@ -123,7 +124,7 @@ def engine_of(process: subprocess.Popen[str]) -> int:
 
 def left_ranks() -> list[int]:
     """Return the processes that ranks have begun in sessions of their own."""
-    return [p.pid for p in marked_processes() if p.name() == "sleep"]
+    return [pid for pid in census.marked(os.environ[census.MARK]) if _about(pid, "comm") == "sleep\n"]
 
 
 def interrupt(process: subprocess.Popen[str], times: int, apart_s: float = 0.03) -> None:

@@ -275,7 +275,8 @@ def test_no_room_for_a_report(
     begun = driver("from dcbench import cli\nsys.exit(cli.main())", "batch", str(source), "--output", str(folder))
     _, said = begun.communicate(timeout=WAIT_S)
     assert begun.returncode == 2, said
-    assert said.count("\n") == 1 and str(folder) in said and "no space left on device" in said.lower(), said
+    told = [line for line in said.splitlines() if not line.startswith("[IPKernelApp]")]  # its kernel may be interrupted
+    assert len(told) == 1 and str(folder) in told[0] and "no space left on device" in told[0].lower(), said
     left = list(folder.iterdir())
     assert [p.suffix for p in left] == ([".ipynb"] if room > 4096 else []), left
     for path in left:
