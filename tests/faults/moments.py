@@ -70,8 +70,9 @@ def _has_open(pid: int, path: Path) -> bool:
 def importing() -> bool:
     """Whether an engine of a driver imports TensorFlow, and no rank has begun."""
     own = {about["pid"] for about in engine_status()}
-    others = {pid for pid in census.marked(os.environ[census.MARK]) if "dcbench.launch.server" in _about(pid, "cmdline")}
-    return any("/tensorflow/" in _about(pid, "maps") for pid in others - own) and not events()
+    others = census.marked(os.environ[census.MARK]) - own
+    engines = [pid for pid in others if "dcbench.launch.server" in _about(pid, "cmdline")]
+    return any("/tensorflow/" in _about(pid, "maps") for pid in engines) and not events()
 
 
 def _about(pid: int, what: str) -> str:
