@@ -59,6 +59,7 @@ class Workshop:
             run_id=run_dir.name,
             run_dir=run_dir,
             status="training",
+            disk_error="",
             done=False,
             result=result,
             cancel=cancel,

@@ -204,6 +204,7 @@ def test_a_driver_with_a_limit_on_files(driver: Callable[..., subprocess.Popen[s
     assert not list(root.glob("*/.*"))
 
 
+@pytest.mark.soak
 @pytest.mark.fault("files are limited in one rank (RLIMIT_FSIZE)", "failed, file and folder named")
 def test_a_rank_with_a_limit_on_files(tmp_path: Path) -> None:
     kept(SHORT)
