@@ -96,7 +96,8 @@ def test_a_run_of_two_ranks_is_started_watched_and_stopped(lab, form, server):
     form.get_by_label("batch per device").fill("many")
     alert = form.get_by_role("alert").filter(has_text="many")
     alert.wait_for()
-    assert form.get_by_role("button", name="Run").is_disabled()
+    run = form.get_by_role("button", name="Run")
+    until(run.is_disabled, "a Run that cannot be pressed")  # the button's message comes after the alert's
     lab.picture("form with a problem")
     form.get_by_label("batch per device").fill("32")
     alert.wait_for(state="detached")
@@ -207,6 +208,6 @@ def test_a_kernel_restarted_in_mid_run_leaves_an_interrupted_record(lab, form, s
     assert found["samples"]
     view = lab.run(f"from dcbench import widgets\nwidgets.live_run({run_dir.name!r})")
     view.get_by_text("interrupted").first.wait_for()
-    assert not view.get_by_role("button", name="Stop").is_visible()
+    view.get_by_role("button", name="Stop").wait_for(state="hidden")
     lab.picture("interrupted run", view)
     lab.kernel("shutdown")

@@ -105,5 +105,6 @@ def driver(tmp_path: Path, project: Path) -> Iterator[Callable[..., subprocess.P
 
 
 def reopened() -> list[dcbench.Record]:
-    """Read every run of this test's store anew, by a reader that knows nothing of how they were made."""
-    return [store.load_record(path) for path in store.run_directories(store.root()) if (path / "record.json").exists()]
+    """Read every run of this test's store anew, by a reader that knows nothing of how they were made; oldest first."""
+    paths = [path for path in store.run_directories(store.root()) if (path / "record.json").exists()]
+    return sorted(map(store.load_record, paths), key=lambda record: record.started_utc)
