@@ -1,5 +1,6 @@
 """What event log, heartbeat and watchdog cost a training: blocks of the same steps with them and without, in turn.
 
+The log writes after twice the time of a run, of which half are steps without it: so it writes as many steps at once.
 A process of its own on one core; its watchdog, which looks at the event file and at the processes as a parent does, is
 a second process on that same core, stopped where a block is to be without it. Started by `bench.py`.
 """
@@ -20,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-PAIRS, BLOCK_S = 240, 0.5
+PAIRS, BLOCK_S = 300, 0.05
 BATCH = 512  # of the MLP: some 2 ms a step
 DIRECT_ROUNDS = 200
 
@@ -70,6 +71,7 @@ def timed(loop: Any, steps: int) -> float:
 
 def loops(folder: Path) -> tuple[Any, Any, Any]:
     """Return the same steps with an event log and without, and what tells the direct cost."""
+    from dcbench import datasets, timing
     from dcbench.backends._base import Place
     from dcbench.spec import RunSpec
     from dcbench.store import cache_dir
@@ -79,19 +81,20 @@ def loops(folder: Path) -> tuple[Any, Any, Any]:
     spec = RunSpec(model="mlp", batch_per_device=BATCH, steps=10**6)
     events = EventFile(folder / "events.jsonl", 0)
     training = Training(spec, Place(run_dir=str(folder)), {}, events, lambda name: None, cache_dir())
-    iterator, step = training._iterator(10**6), training.stepper.many
+    one = datasets.batches(training.data, training.order, 0, 1, 0, 1)  # again and again: reading makes pauses
+    iterator, step = training.backend.iterator(one.repeat()), training.stepper.many
     log = StepLog(events, "train", training.backend.ranks, each_step=True)
 
     def guarded(steps: int) -> None:
-        log.start()
         for _ in range(steps):
             log.add(step(iterator))
-        log.flush()
 
     def bare(steps: int) -> None:
         for _ in range(steps):
             np.asarray(step(iterator))  # waits for the step, as the log does
 
+    timing.FLUSH_S *= 2
+    log.start()
     guarded(50)
     bare(50)
     return guarded, bare, lambda step_s: direct_costs(step(iterator), step_s, folder)
@@ -102,7 +105,8 @@ def direct_costs(losses: Any, step_s: float, folder: Path) -> dict[str, float]:
     from dcbench.launch.watchdog import CHECK_S
     from dcbench.timing import FLUSH_S, EventFile, StepLog
 
-    log, count = StepLog(EventFile(folder / "direct", 0), "train", [0], each_step=True), max(1, round(FLUSH_S / step_s))
+    log = StepLog(EventFile(folder / "direct", 0), "train", [0], each_step=True)
+    count = max(1, round(FLUSH_S / 2 / step_s))  # `loops` has doubled it
 
     def batch() -> None:
         log.start()
