@@ -48,7 +48,8 @@ def dcbench_run(driver: Driver, _folder: Path) -> subprocess.Popen[str]:
 
 
 def dcbench_sweep(driver: Driver, _folder: Path) -> subprocess.Popen[str]:
-    return driver(moments.COMMAND, "sweep", *moments.words(**moments.FIELDS), "--repeats", "2", "--no-canary")
+    fields = moments.FIELDS | {"oversubscribe": "true"}  # a list of values for each
+    return driver(moments.COMMAND, "sweep", *moments.words(**fields), "--repeats", "2", "--no-canary")
 
 
 def dcbench_batch(driver: Driver, folder: Path) -> subprocess.Popen[str]:
