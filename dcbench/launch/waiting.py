@@ -8,6 +8,7 @@ from collections.abc import Generator
 from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
+WAKE_S = 0.25
 
 
 class Waiting(Generic[T]):
@@ -60,8 +61,17 @@ class Waiting(Generic[T]):
 
     async def _wait(self) -> T:
         """Wait in an event loop; as with a task, cancelling the wait cancels what is under way."""
+        waker = asyncio.ensure_future(_waking())
         try:
             return await asyncio.shield(asyncio.wrap_future(self._future))
         except asyncio.CancelledError:
             self.cancel()
             raise
+        finally:
+            waker.cancel()
+
+
+async def _waking() -> None:
+    """Wake the event loop now and then: a kernel hears of an interrupt only when its loop has something to do."""
+    while True:
+        await asyncio.sleep(WAKE_S)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -169,6 +170,9 @@ def test_sigterm(way: Callable, status: int, driver: Driver, tmp_path: Path, mon
         process.communicate(timeout=60)
         assert process.returncode == status
         kept_by_recovery()
+        for path in Path(tempfile.gettempdir()).glob("tmp*.json"):
+            assert way is papermill and "hmac" in path.read_text()  # how to reach its kernel
+            path.unlink()
     else:
         ended_in_order(process, status)
 
