@@ -256,6 +256,22 @@ def test_runs_are_exported(capsys, kept, tmp_path) -> None:
     assert not (tmp_path / "b.csv").exists()
 
 
+def test_what_an_export_leaves_out_is_named(capsys, kept, tmp_path) -> None:
+    (store.root() / kept[0] / "record.json").write_text("{")
+    assert main(["runs", "export", str(tmp_path / "all.csv")]) == 0
+    said = capsys.readouterr()
+    assert said.out.startswith(f"{len(kept) - 1} records in ")
+    assert said.err.startswith(f"left out: {kept[0]}:") and said.err.endswith(f"\n1 of {len(kept)} left out\n")
+
+
+def test_output_to_a_full_disk_is_one_sentence(kept) -> None:
+    with open("/dev/full", "w") as full:
+        command = [*PROGRAM, "runs", "list"]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert done.stderr.startswith("dcbench: the output cannot be written: No space left on device")
+
+
 def complaint_of(capsys, *words: str) -> str:
     capsys.readouterr()
     return complaint(capsys, *words)

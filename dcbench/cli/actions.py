@@ -75,11 +75,15 @@ def runs_list(chosen: argparse.Namespace) -> int:
         print(table(rows, _LISTED if chosen.sweep is None else ("round", "canary", *_LISTED)))
     else:
         print(f"no records in {clean(store.root())}; make one with 'dcbench run'")
+    _say_left_out(skipped, known)
+    return OK
+
+
+def _say_left_out(skipped: dict[str, str], known: int) -> None:
     for name, reason in skipped.items():
         print(f"left out: {clean(name)}: {clean(reason)}", file=sys.stderr)
     if skipped:
         print(f"{len(skipped)} of {known} left out", file=sys.stderr)
-    return OK
 
 
 def _listed(row: tuple) -> list:
@@ -102,16 +106,18 @@ def runs_export(chosen: argparse.Namespace) -> int:
     from dcbench import store
 
     records = store.load_records()
+    skipped = records.attrs["skipped"]
+    known_runs = len(records) + len(skipped)
     if chosen.runs:
         known = list(records["run_id"])
         for run in chosen.runs:
             if run not in known:
-                reason = records.attrs["skipped"].get(
-                    run, f"there is no such run in {store.root()}{nearest(run, known)}"
-                )
+                reason = skipped.get(run, f"there is no such run in {store.root()}{nearest(run, known)}")
                 raise SpecError(f"run {run!r} cannot be exported: {reason}")
         records = records[records["run_id"].isin(chosen.runs)]
     print(f"{len(records)} records in {clean(store.export(chosen.file, records))}")
+    if not chosen.runs:
+        _say_left_out(skipped, known_runs)
     return OK
 
 

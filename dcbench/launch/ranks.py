@@ -107,7 +107,7 @@ def _log(job: Job, name: str) -> Path:
     """Make the empty log of a process: where that cannot be done, it is known before anything starts."""
     path = job.run_dir / f"{name}.log"
     with explained(f"write {path.name}", job.run_dir):
-        path.touch()
+        path.touch(0o600)  # of this user: what ranks print is masked when they have ended
     return path
 
 

@@ -86,6 +86,7 @@ def ended_in_order(process: subprocess.Popen[str], exit_status: int) -> tuple[st
     """Wait for a driver; return what it said, and the record that it has written itself."""
     _, said = process.communicate(timeout=60)
     assert process.returncode in (exit_status, -signal.SIGINT), said  # which a shell calls 130, too
+    assert process.returncode != 128 + signal.SIGTERM or "ended by SIGTERM" in said
     [path], [record] = moments.begun(), reopened()
     assert record.run_id == path.name and recovery.recover() == []
     assert record.reason in REASONS[record.status], (record.status, record.reason)

@@ -188,7 +188,7 @@ print(batch.run_notebook("sleeps.ipynb", {}, "reports"))
 """
 
 
-@pytest.mark.fault("other machines look for a batch's kernel", "it listens on no port at all")
+@pytest.mark.fault("other machines look for a batch's kernel", "it listens on loopback only")
 def test_kernel_of_a_batch(driver: Callable[..., subprocess.Popen[str]]) -> None:
     process, found, kernels = driver(NOTEBOOK), set(), set()
     while process.poll() is None:

@@ -163,6 +163,7 @@ def test_runs_keep_no_secret(driver: Callable[..., subprocess.Popen[str]], tmp_p
     assert statuses.count("ok") == 2 and len(statuses) == 7, statuses
     log = next(p for p in sorted(runs.glob("*/rank-0.log")) if "the data say" in p.read_text())
     assert "'HF_TOKEN': '***'" in log.read_text()
+    assert log.stat().st_mode & 0o077 == 0  # not for others: it was masked only when the run had ended
     assert any("no access for rank 1" in p.read_text() for p in runs.glob("*/rank-1.log"))
 
 
