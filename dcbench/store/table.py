@@ -102,6 +102,7 @@ def load_records(root: Path | None = None) -> pd.DataFrame:
     for column in ("duration_s", *METRICS):
         table[column] = table[column].astype(float)
     table["started_utc"] = pd.to_datetime(table["started_utc"], utc=True, errors="coerce", format="ISO8601")
+    table = by_time(table).reset_index(drop=True)
     table.attrs["skipped"] = {name: r["error"] for name, r in rows.items() if isinstance(r, dict)}
     return table
 
@@ -135,7 +136,7 @@ def load_sweep(sweep: str | None = None, root: Path | None = None) -> list[Recor
     base = runs.root() if root is None else Path(root)
     if sweep == SAMPLES:
         base, sweep = runs.samples(), None
-    table = by_time(load_records(base))
+    table = load_records(base)
     known = table["sweep"].dropna()
     if known.empty:
         raise StoreError(f"there is no sweep in {base}; make one with dcbench.sweep")

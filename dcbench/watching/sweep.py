@@ -205,7 +205,7 @@ class SweepWatch:
 
 def _newest(sweep_id: str | None, root: Path) -> pd.Series:
     """Return the newest run of a sweep, or of any."""
-    table = store.by_time(store.load_records(root))
+    table = store.load_records(root)
     rows = table[table["sweep"].notna() if sweep_id is None else table["sweep"] == sweep_id]
     if rows.empty:
         store.load_sweep(sweep_id, root)  # says what there is instead
