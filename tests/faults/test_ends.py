@@ -111,7 +111,8 @@ MORE = [
 ]  # fmt: skip
 MORE += [
     pytest.param(dcbench_batch, moments.crowded, 130, id="dcbench batch", marks=pytest.mark.soak),
-    pytest.param(short_script, moments.written, -signal.SIGINT, id="a record being written", marks=pytest.mark.soak),
+    # it may have ended before it is hit
+    pytest.param(short_script, moments.written, 0, id="a record being written", marks=pytest.mark.soak),
 ]
 
 
