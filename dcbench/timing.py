@@ -142,4 +142,4 @@ class StepLog:
 
 
 def _short(values: np.ndarray) -> list[float]:
-    return [float(f"{v:.7g}") for v in values.tolist()]  # Python's numbers are written in half the time
+    return [float(f"{v:.7g}") for v in values.tolist()]  # Python's own are written faster

@@ -272,6 +272,12 @@ def test_output_to_a_full_disk_is_one_sentence(kept) -> None:
     assert done.stderr.startswith("dcbench: the output cannot be written: No space left on device")
 
 
+def test_without_an_output_nothing_is_said(kept) -> None:
+    closed = ["sh", "-c", '"$@" >&-', "sh", *PROGRAM, "runs", "list"]
+    done = subprocess.run(closed, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def complaint_of(capsys, *words: str) -> str:
     capsys.readouterr()
     return complaint(capsys, *words)

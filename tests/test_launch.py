@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -207,6 +208,28 @@ def test_await_in_an_event_loop() -> None:
 
     record, ticks = asyncio.run(both())
     assert record.ok and ticks > 1
+
+
+def test_an_await_is_cancelled_though_nothing_wakes_its_loop() -> None:
+    """As a kernel does it: its handler of Ctrl-C cancels the task, and leaves the loop asleep."""
+    handle = start("sleep")
+
+    async def interrupted() -> float:
+        waiting = asyncio.ensure_future(handle._wait())
+        signal.signal(signal.SIGUSR1, lambda *_: waiting.cancel())
+        threading.Timer(0.3, signal.pthread_kill, (threading.get_ident(), signal.SIGUSR1)).start()
+        asked_s = time.monotonic()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        return time.monotonic() - asked_s
+
+    before = signal.getsignal(signal.SIGUSR1)
+    try:
+        took_s = asyncio.run(asyncio.wait_for(interrupted(), 20))
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert took_s < 10
+    assert handle.result(LIMIT_S).status == "cancelled"
 
 
 def test_cancelling_the_await_cancels_the_run() -> None:

@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         chosen = parse(words)
         status = chosen.act(chosen)
-        sys.stdout.flush()
+        print(end="", flush=True)  # what cannot be written is known here, not after the end
         return status
     except WorkerFailed as error:
         return _complain(error, FAILED)

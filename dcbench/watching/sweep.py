@@ -146,7 +146,7 @@ class SweepWatch:
         """Read what the runs have left."""
         began_s = time.thread_time()
         table = store.load_records(self.root)
-        alike = store.by_time(table[table["sweep_key"] == self.key])
+        alike = table[table["sweep_key"] == self.key]
         self.rows = alike[alike["sweep"] == self.sweep_id]
         self._superseded = len(alike) > 0 and alike["sweep"].iloc[-1] != self.sweep_id
         if self.handle is None:

@@ -9,7 +9,9 @@ import resource
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 FILE = str(Path(__file__))
 
@@ -33,8 +35,29 @@ def rows(rank: int, size: int, do: str = "nothing", at: int = 2_000, examples: i
             yield [value] * 4, number % 3
 
     kinds = tf.TensorSpec((4,), tf.float32), tf.TensorSpec((), tf.int64)
-    data = tf.data.Dataset.from_generator(each, output_signature=kinds)
+    data = tf.data.Dataset.from_generator(lambda: Broken(each()), output_signature=kinds)
     return data.apply(tf.data.experimental.assert_cardinality(examples))
+
+
+class Broken:
+    """An iterator that goes on failing once it has failed; a generator ends, and the error is of too few examples."""
+
+    def __init__(self, rows: Iterator[Any]) -> None:
+        self._rows, self._error = rows, None
+
+    def __iter__(self) -> Broken:
+        return self
+
+    def __next__(self) -> Any:
+        if self._error is not None:
+            raise self._error
+        try:
+            return next(self._rows)
+        except StopIteration:
+            raise
+        except Exception as error:
+            self._error = error
+            raise
 
 
 def misbehave(do: str) -> None:
