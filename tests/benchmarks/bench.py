@@ -99,31 +99,40 @@ def ratio(pairs: np.ndarray) -> dict[str, float]:
                                                    ("high", logs.mean() + half))} | {"pairs": len(logs)}  # fmt: skip
 
 
-def loops(*arguments: str, ranks: int = 1) -> dict[str, Any]:
-    """Run `loops.py`, alone or under ``horovodrun``, and return what it found."""
-    bin_folder = Path(sys.executable).parent
-    launcher = [str(bin_folder / "horovodrun"), "--gloo", "-np", str(ranks)] if ranks > 1 else []
-    command = [*launcher, sys.executable, str(HERE / "loops.py"), *arguments]
-    environment = os.environ | {"PATH": f"{bin_folder}{os.pathsep}{os.environ['PATH']}"}
+def told(word: str, *command: str, **variables: str) -> dict[str, Any]:
+    """Run a script, and return the JSON that it prints after a word."""
+    environment = os.environ | variables
     done = subprocess.run(command, capture_output=True, text=True, timeout=1200, env=environment, check=False)
-    found = re.search(r"LOOPS (\{.*\})", done.stdout)
+    found = re.search(rf"{word} (\{{.*\}})", done.stdout)
     if done.returncode or not found:
         raise RuntimeError(f"{' '.join(command)} failed:\n{done.stdout[-1500:]}{done.stderr[-1500:]}")
     return json.loads(found[1])
 
 
-def step_time(processes: int, pairs: int) -> dict[str, float]:
+def loops(*arguments: str, ranks: int = 1) -> dict[str, Any]:
+    """Run `loops.py`, alone or under ``horovodrun``, and return what it found."""
+    bin_folder = Path(sys.executable).parent
+    launcher = [str(bin_folder / "horovodrun"), "--gloo", "-np", str(ranks)] if ranks > 1 else []
+    path = f"{bin_folder}{os.pathsep}{os.environ['PATH']}"
+    return told("LOOPS", *launcher, sys.executable, str(HERE / "loops.py"), *arguments, PATH=path)
+
+
+def over_processes(runs: Sequence[dict[str, Any]]) -> dict[str, float]:
     """
-    Return the step time of dcbench's loop over that of a bare one, from `pairs` pairs in each of several processes.
+    Return the ratio of the ``pairs`` of several processes.
 
     How a process happens to lay out its memory moves the ratio by more than its pairs differ among themselves: so the
     interval is over processes.
     """
+    return ratio(np.array([np.exp(np.log(run["pairs"]).mean(axis=0)) for run in runs]))  # geometric means (s)
+
+
+def step_time(processes: int, pairs: int) -> dict[str, float]:
+    """Return the step time of dcbench's loop over that of a bare one, from `pairs` pairs in each process."""
     runs = [loops("--step-s", "0.01", "--pairs", str(pairs)) for _ in range(processes)]
-    blocks = np.array([np.exp(np.log(run["pairs"]).mean(axis=0)) for run in runs])  # geometric means (s)
     per_step_s = [np.median(np.array(run["pairs"])[:, 1]) / run["steps"] for run in runs]
     direct_s = max(run["direct_s"] for run in runs)
-    return ratio(blocks) | {"direct_us": direct_s * 1e6, "step_ms": float(np.median(per_step_s) * 1e3)}
+    return over_processes(runs) | {"direct_us": direct_s * 1e6, "step_ms": float(np.median(per_step_s) * 1e3)}
 
 
 def gap_to_independent(count: int) -> dict[str, float]:
@@ -144,37 +153,21 @@ def watching(pairs: int) -> list[dict[str, Any]]:
 
     A process of its own measures: it keeps to one core.
     """
-    command = [sys.executable, str(HERE / "live.py"), "--pairs", str(pairs)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=1200, check=False)
-    found = re.search(r"LIVE (\{.*\})", done.stdout)
-    if done.returncode or not found:
-        raise RuntimeError(f"{' '.join(command)} failed:\n{done.stdout[-1500:]}{done.stderr[-1500:]}")
-    told = json.loads(found[1])
-    slower = ratio(np.array(told["pairs"])) | {"medians": ratio(np.array(told["medians"])), "step_s": told["step_s"]}
-    said = {name: told["watched"][name] for name in ("messages_per_s", "changes_per_s")}
-    return [slower, {"share": told["watched"]["share"], "without": told["idle"]["share"]}, said]
+    found = told("LIVE", sys.executable, str(HERE / "live.py"), "--pairs", str(pairs))
+    slower = ratio(np.array(found["pairs"])) | {"medians": ratio(np.array(found["medians"])), "step_s": found["step_s"]}
+    said = {name: found["watched"][name] for name in ("messages_per_s", "changes_per_s")}
+    return [slower, {"share": found["watched"]["share"], "without": found["idle"]["share"]}, said]
 
 
 def guarding(processes: int, pairs: int | None) -> dict[str, float]:
-    """Return step times with event log and watchdog over those without, and what both cost a step directly (µs).
-
-    The interval is over processes, as in `step_time`.
-    """
+    """Return step times with event log and watchdog over those without, and what both cost a step directly (µs)."""
     command = [sys.executable, str(HERE / "guarded.py"), *(["--pairs", str(pairs)] if pairs else [])]
-    environment = os.environ | {"PYTHONPATH": str(PROJECT)}
-    runs = []
-    for _ in range(processes):
-        done = subprocess.run(command, capture_output=True, text=True, timeout=1200, env=environment, check=False)
-        found = re.search(r"GUARDED (\{.*\})", done.stdout)
-        if done.returncode or not found:
-            raise RuntimeError(f"{' '.join(command)} failed:\n{done.stdout[-1500:]}{done.stderr[-1500:]}")
-        runs.append(json.loads(found[1]))
-    blocks = np.array([np.exp(np.log(run["pairs"]).mean(axis=0)) for run in runs])  # geometric means (s)
+    runs = [told("GUARDED", *command, PYTHONPATH=str(PROJECT)) for _ in range(processes)]
     direct = {
         "direct_us": max(run["log_s"] + run["watchdog_s"] for run in runs) * 1e6,
         "watchdog_us": max(run["watchdog_s"] for run in runs) * 1e6,
     }
-    return ratio(blocks) | direct | {"step_ms": float(np.median([run["step_s"] for run in runs]) * 1e3)}
+    return over_processes(runs) | direct | {"step_ms": float(np.median([run["step_s"] for run in runs]) * 1e3)}
 
 
 def rows(parts: Sequence[str], quick: bool, watched_pairs: int) -> dict[str, dict[str, Any]]:

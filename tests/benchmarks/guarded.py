@@ -93,20 +93,21 @@ def loops(folder: Path) -> tuple[Any, Any, Any]:
         for _ in range(steps):
             np.asarray(step(iterator))  # waits for the step, as the log does
 
-    timing.FLUSH_S *= 2
+    flush_s = timing.FLUSH_S
+    timing.FLUSH_S = 2 * flush_s
     log.start()
     guarded(50)
     bare(50)
-    return guarded, bare, lambda step_s: direct_costs(step(iterator), step_s, folder)
+    return guarded, bare, lambda step_s: direct_costs(step(iterator), step_s, flush_s, folder)
 
 
-def direct_costs(losses: Any, step_s: float, folder: Path) -> dict[str, float]:
-    """Return what log and watchdog cost a step (s) that takes `step_s`, their batches and looks shared by its steps."""
+def direct_costs(losses: Any, step_s: float, flush_s: float, folder: Path) -> dict[str, float]:
+    """Return what log and watchdog cost a step (s) that takes `step_s`, where the log writes each `flush_s`."""
     from dcbench.launch.watchdog import CHECK_S
-    from dcbench.timing import FLUSH_S, EventFile, StepLog
+    from dcbench.timing import EventFile, StepLog
 
     log = StepLog(EventFile(folder / "direct", 0), "train", [0], each_step=True)
-    count = max(1, round(FLUSH_S / 2 / step_s))  # `loops` has doubled it
+    count = max(1, round(flush_s / step_s))
 
     def batch() -> None:
         log.start()
